@@ -1,0 +1,1 @@
+"""eventmesh: Lambda handlers, run anywhere, by any trigger."""
