@@ -16,8 +16,8 @@ connector
 │   └── StateFull               the disk took no more writes
 ├── InitializationError     an execution environment could not be started or its handler not loaded
 └── InvocationError         refused before a handler ran; carries the Lambda API's name and status
-    ├── ResourceNotFound, InvalidParameterValue, InvalidRequestContent
-    ├── RequestTooLarge, UnsupportedMediaType
+    ├── ValidationFailed, InvalidParameterValue, InvalidRequestContent
+    ├── AccessDenied, ResourceNotFound, RequestTooLarge, UnsupportedMediaType
     ├── TooManyRequests         throttled; carries the reason
     └── ServiceError            eventmesh itself failed or is stopping
 
@@ -128,6 +128,18 @@ class ResourceNotFound(InvocationError):
     """The function does not exist."""
 
     code, status, message_key = "ResourceNotFoundException", 404, "Message"
+
+
+class ValidationFailed(InvocationError):
+    """A field does not satisfy its constraint."""
+
+    code, status = "ValidationException", 400
+
+
+class AccessDenied(InvocationError):
+    """The caller may not do this."""
+
+    code, status, message_key = "AccessDeniedException", 403, "Message"
 
 
 class InvalidParameterValue(InvocationError):

@@ -1,0 +1,1 @@
+"""Running functions: request/response, the durable asynchronous queue, limits and destinations."""

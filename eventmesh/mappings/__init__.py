@@ -1,0 +1,1 @@
+"""Event source mappings: one source bound to one function, supervised."""

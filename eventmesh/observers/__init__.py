@@ -1,0 +1,2 @@
+"""Subscribers to the telemetry events: log lines and metrics. Nothing else in the engine logs or
+counts."""

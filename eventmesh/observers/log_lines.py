@@ -1,0 +1,160 @@
+"""Telemetry events as log lines: for people (`human`), for machines (`json`), or as Lambda writes
+them (`lambda`).
+
+Text from handlers and from outside is escaped, cut and cleared of secret values before it is shown.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Literal
+
+import orjson
+
+from eventmesh import telemetry
+from eventmesh.connectors import InvocationResult
+
+Format = Literal["human", "json", "lambda"]
+#: takes whole lines without their end; must not wait
+WriteLines = Callable[[list[str]], None]
+
+_PLATFORM = (b"START RequestId: ", b"END RequestId: ", b"REPORT RequestId: ", b"INIT_START ")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_LONGEST_LINE = 4096
+_MARGIN = " " * 9
+
+
+def printable(text: str) -> str:
+    """`text` safe for a terminal and for one line of a log: control characters are shown as
+    escapes."""
+    return _UNPRINTABLE.sub(lambda m: m[0].encode("unicode_escape").decode(), text)[:_LONGEST_LINE]
+
+
+class LogLines:
+    """A telemetry subscriber. `now` gives the local time to print."""
+
+    def __init__(
+        self,
+        log_format: Format,
+        write: WriteLines,
+        *,
+        now: Callable[[], datetime],
+        secrets: Iterable[str] = (),
+    ) -> None:
+        self._write = write
+        self._now = now
+        self._secrets = _secrets_pattern(secrets)
+        renderers = {"human": self._human, "json": self._json, "lambda": self._lambda}
+        self._render: Callable[[telemetry.TelemetryEvent], list[str]] = renderers[log_format]
+
+    def __call__(self, event: telemetry.TelemetryEvent) -> None:
+        lines = self._render(event)
+        if self._secrets is not None:
+            lines = [self._secrets.sub("***", line) for line in lines]
+        if lines:
+            self._write(lines)
+
+    def _lambda(self, event: telemetry.TelemetryEvent) -> list[str]:
+        if isinstance(event, telemetry.LogText):
+            return [printable(line) for line in event.text.decode(errors="replace").splitlines()]
+        if isinstance(event, telemetry.InvocationEnded):
+            return []
+        return self._human(event)
+
+    def _json(self, event: telemetry.TelemetryEvent) -> list[str]:
+        stamp = self._now().astimezone().isoformat(timespec="milliseconds")
+        fields = {"time": stamp, "event": type(event).__name__, **_plain_fields(event)}
+        if isinstance(event, telemetry.LogText):
+            texts = event.text.decode(errors="replace").splitlines()
+            return [_dump(fields | {"text": text[:_LONGEST_LINE]}) for text in texts]
+        return [_dump(fields)]
+
+    def _human(self, event: telemetry.TelemetryEvent) -> list[str]:
+        lines = _human_lines(event)
+        if not lines:
+            return []
+        first, *rest = [printable(line) for line in lines]
+        if isinstance(event, telemetry.LogText):
+            return [f"{_MARGIN}{line}" for line in (first, *rest)]
+        return [f"{self._now():%H:%M:%S} {first}", *(f"{_MARGIN}{line}" for line in rest)]
+
+
+def _secrets_pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
+    longest_first = sorted({s for s in secrets if len(s) >= 8}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+
+def _dump(fields: dict[str, object]) -> str:
+    return orjson.dumps(fields, default=str).decode()
+
+
+def _plain_fields(event: telemetry.TelemetryEvent) -> dict[str, object]:
+    """The event's fields as JSON values; an invocation's payload and log stay out of the log."""
+    fields = {f.name: getattr(event, f.name) for f in dataclasses.fields(event)}
+    fields.pop("text", None)
+    result = fields.pop("result", None)
+    if isinstance(result, InvocationResult):
+        fields |= {
+            "request_id": result.request_id,
+            "error_type": result.error_type,
+            "error_message": (result.error_message or "")[:_LONGEST_LINE] or None,
+            "duration_seconds": round(result.duration_seconds, 6),
+            "init_seconds": result.init_seconds,
+            "max_memory_mb": result.max_memory_mb,
+        }
+    return fields
+
+
+def _human_lines(event: telemetry.TelemetryEvent) -> list[str]:
+    """One headline and what belongs below it; [] for events people need not see."""
+    match event:
+        case telemetry.InvocationEnded():
+            return _invocation(event)
+        case telemetry.LogText(text=text):
+            kept = [line for line in text.splitlines() if not line.startswith(_PLATFORM)]
+            return [line.decode(errors="replace") for line in kept if line.strip()]
+        case telemetry.EventRetried(function, request_id, attempts, delay):
+            return [
+                f"{function:<14} attempt {attempts} failed, retry in {delay:g} s  ({request_id})"
+            ]
+        case telemetry.EventFailed():
+            return _gave_up(event)
+        case telemetry.InvocationThrottled(function, _, reason):
+            return [f"{function:<14} THROTTLED  {reason}"]
+        case telemetry.SourceFailed(mapping, error, retry_seconds):
+            again = "stopped" if retry_seconds is None else f"again in {retry_seconds:g} s"
+            return [f"{mapping}: {str(error) or type(error).__name__} ({again})"]
+        case telemetry.SourceReady(mapping, _, _, detail):
+            return [f"{mapping}: {detail}"]
+        case telemetry.DeliveryFailed(function, destination, error, retry_seconds):
+            return [
+                f"{function:<14} {destination} not delivered: {error}; again in {retry_seconds:g} s"
+            ]
+        case _:
+            return []
+
+
+def _invocation(event: telemetry.InvocationEnded) -> list[str]:
+    result = event.result
+    took = f"{result.duration_seconds * 1000:.0f} ms"
+    cold = f"  cold {result.init_seconds * 1000:.0f} ms" if result.init_seconds is not None else ""
+    source = event.source.partition("/")[2] or event.source
+    if result.function_error is None:
+        return [
+            f"{event.function:<14} {source:<28} ok   {took:>8}  {result.max_memory_mb} MB{cold}"
+        ]
+    return [
+        f"{event.function:<14} {source:<28} FAIL {took:>8}  attempt {event.attempt}{cold}",
+        f"{result.error_type}: {(result.error_message or '')[:500]}",
+    ]
+
+
+def _gave_up(event: telemetry.EventFailed) -> list[str]:
+    lines = [f"{event.function:<14} gave up after {event.attempts} attempts: {event.condition}"]
+    if event.sent_to:
+        lines.append(f"recorded in: {event.sent_to}")
+    lines.append(f"look at it:  eventmesh dlq show {event.request_id[:8]}")
+    return lines
