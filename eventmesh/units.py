@@ -23,7 +23,7 @@ def parse_duration(value: Any) -> float:
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError("not a duration; write seconds as 30, or 500ms, 30s, 5m, 1h, 2d")
-    return float(match[1]) * _SECONDS[match[2] or "s"]
+    return _not_negative(float(match[1]) * _SECONDS[match[2] or "s"])
 
 
 def parse_size(value: Any, *, unit: str = "B") -> int:
@@ -32,11 +32,11 @@ def parse_size(value: Any, *, unit: str = "B") -> int:
     Raises ValueError with a text fit for users.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return int(_not_negative(float(value)) * _BYTES[unit])
+        return int(_not_negative(float(value) * _BYTES[unit]))
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError("not a size; write 512, 64KB, 6MB or 1GB")
-    return int(float(match[1]) * _BYTES[(match[2] or unit).upper()])
+    return int(_not_negative(float(match[1]) * _BYTES[(match[2] or unit).upper()]))
 
 
 def _not_negative(number: float) -> float:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from eventmesh import tasks
 from eventmesh.clock import Clock
 from eventmesh.connectors import InvocationResult
 from eventmesh.errors import InvocationError, ResourceNotFound, StateError
@@ -110,11 +111,11 @@ class AsyncQueue:
         restart.
         """
         self._stopping = True
-        await _cancel([lane.task for lane in self._lanes.values() if lane.task])
+        await tasks.cancel(lane.task for lane in self._lanes.values() if lane.task)
         if self._attempts:
             await asyncio.wait(self._attempts, timeout=seconds)
         in_time = not self._attempts
-        await _cancel(list(self._attempts))
+        await tasks.cancel(self._attempts)
         waiting = [Postponed(e) for lane in self._lanes.values() for e in lane.claimed]
         if waiting:
             await self._store.settle(waiting, Durability.NORMAL)
@@ -269,8 +270,3 @@ def _call(event: QueuedEvent) -> Call:
         trace_id=event.trace_id,
     )
 
-
-async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -34,6 +34,11 @@ class ConcurrencyLimits:
     def unreserved_limit(self) -> int:
         return max(0, self.mesh_limit - sum(self._reserved.values()))
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs at all."""
+        return not any(self._running.values())
+
     def running(self, name: str) -> int:
         return self._running.get(name, 0)
 

@@ -59,6 +59,11 @@ class EventSourceMapping:
         self.settled.set()
         self._telemetry.emit(SourceReady(self.name, self.connector, self.resource, detail))
 
+    def disable(self) -> None:
+        """Switched off in the configuration: it does not run and is not missed."""
+        self.state, self.detail = MappingState.DISABLED, "disabled"
+        self.settled.set()
+
     async def run(self, source: PushSource, target: Target) -> None:
         """Run `source`, again after back-off whenever it is unavailable. Any other exception ends
         this mapping."""

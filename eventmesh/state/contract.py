@@ -167,12 +167,13 @@ class DeadLetterStore(Protocol):
         ...
 
     async def get(self, request_id: str) -> DeadLetter | None:
-        """The newest dead letter of this request; a unique prefix of the id will do."""
+        """The newest dead letter of this request; a unique prefix (4 characters or more) of the id
+        will do. None when there is none. Raises StateError when a prefix fits several requests."""
         ...
 
     async def redrive(self, letters: Sequence[DeadLetter], now: float) -> None:
-        """Queue their events again under new attempts, due now, and mark the letters; one synced
-        transaction."""
+        """Queue their events again as if accepted `now` (same request id, no attempts), due now,
+        and mark the letters; one synced transaction. Raises StateError when one is gone."""
         ...
 
     async def purge(self, before: float) -> int:

@@ -1,0 +1,1 @@
+"""The connectors that come with eventmesh, one module or package a system."""

@@ -1,0 +1,78 @@
+"""The `eventmesh` command: one module a command, imported when it is called. Parse, call, print;
+nothing else."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+
+import click
+
+from eventmesh import __version__
+
+COMMANDS = {
+    "run": "run",
+    "validate": "validate",
+    "invoke": "invoke",
+    "generate-event": "generate_event",
+    "connectors": "connectors",
+    "schema": "schema",
+    "dlq": "dlq",
+    "completion": "completion",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when it is needed, and suggests the nearest name for an
+    unknown one."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        module = COMMANDS.get(name)
+        if module is None:
+            return None
+        command: click.Command = importlib.import_module(f"eventmesh.cli.{module}").command
+        return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            context.fail(f"No such command '{name}'.{hint} Commands: {', '.join(COMMANDS)}.")
+        return super().resolve_command(context, args)
+
+
+def _version(context: click.Context, option: click.Option, value: bool) -> None:
+    if value:
+        click.echo(f"eventmesh {__version__}")
+        context.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Print the version and exit.",
+)
+def cli() -> None:
+    """Run AWS Lambda handlers anywhere: files, schedules and HTTP drive them.
+
+    \b
+    Examples:
+      eventmesh run mappings.yaml
+      eventmesh invoke thumbnail -e s3-put --tail
+    """
+
+
+def main() -> None:
+    """The console script. Exit codes are in `eventmesh.cli.exit_codes`."""
+    sys.exit(cli(prog_name="eventmesh"))

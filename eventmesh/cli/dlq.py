@@ -1,0 +1,141 @@
+"""`eventmesh dlq`: events that ended in failure: list them, look at one, send them again."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import orjson
+
+from eventmesh.cli.loading import fail, file_option, load_or_exit
+from eventmesh.errors import EventMeshError
+
+if TYPE_CHECKING:
+    from eventmesh.state.contract import DeadLetter, Store
+
+T = TypeVar("T")
+
+
+@click.group()
+def command() -> None:
+    """Events whose retries ended in failure. They are kept for 14 days.
+
+    \b
+    Examples:
+      eventmesh dlq list
+      eventmesh dlq redrive --function thumbnail
+    """
+
+
+@command.command("list")
+@file_option
+@click.option("--function", help="Only this function's.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 100_000))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def list_letters(file: Path, function: str | None, limit: int, as_json: bool) -> None:
+    """List dead letters, newest first."""
+    letters = _with_store(file, lambda store: store.dead_letters.list(function, limit))
+    for letter in letters:
+        click.echo(orjson.dumps(_fields(letter)) if as_json else _line(letter))
+    if not letters and not as_json:
+        click.echo("no dead letters")
+
+
+@command.command("show")
+@click.argument("request_id")
+@file_option
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def show_letter(request_id: str, file: Path, as_json: bool) -> None:
+    """Show one dead letter with its event; the first characters of its REQUEST_ID will do."""
+    letter = _with_store(file, lambda store: store.dead_letters.get(request_id))
+    if letter is None:
+        fail(f"no dead letter '{request_id}'; `eventmesh dlq list` shows them")
+    if as_json:
+        click.echo(orjson.dumps(_fields(letter)))
+        return
+    for name, value in _fields(letter).items():
+        if value not in (None, ""):
+            click.echo(f"{name:<14} {value}")
+
+
+@command.command("redrive")
+@click.argument("request_ids", nargs=-1)
+@file_option
+@click.option("--function", help="All of this function's that were not sent again yet.")
+def redrive(request_ids: tuple[str, ...], file: Path, function: str | None) -> None:
+    """Queue dead letters again, by REQUEST_IDS or by --function. A running engine attempts them at
+    once."""
+    if not request_ids and not function:
+        raise click.UsageError("name the request ids, or --function NAME")
+    count = _with_store(file, lambda store: _redrive(store, request_ids, function))
+    click.echo(f"{count} queued again")
+
+
+async def _redrive(store: Store, request_ids: tuple[str, ...], function: str | None) -> int:
+    from eventmesh.clock import SystemClock
+
+    letters: list[DeadLetter] = []
+    for request_id in request_ids:
+        letter = await store.dead_letters.get(request_id)
+        if letter is None:
+            raise EventMeshError(f"no dead letter '{request_id}'; nothing was queued")
+        letters.append(letter)
+    if function:
+        listed = await store.dead_letters.list(function, 100_000)
+        letters += [letter for letter in listed if letter.redriven_at is None]
+    await store.dead_letters.redrive(letters, SystemClock().now())
+    return len(letters)
+
+
+def _with_store(file: Path, work: Callable[[Store], Awaitable[T]]) -> T:
+    config = load_or_exit(file)
+    from eventmesh.clock import SystemClock
+    from eventmesh.state.sqlite import open_sqlite
+
+    async def run() -> T:
+        store = await open_sqlite(config.state_directory, SystemClock(), exclusive=False)
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    try:
+        return asyncio.run(run())
+    except EventMeshError as error:
+        fail(error)
+
+
+def _line(letter: DeadLetter) -> str:
+    failed = datetime.fromtimestamp(letter.failed_at).strftime("%Y-%m-%d %H:%M:%S")
+    again = "  (sent again)" if letter.redriven_at else ""
+    error = f"{letter.error_type}: {letter.error_message}"[:80].replace("\n", " ")
+    return (
+        f"{letter.request_id}  {failed}  {letter.function:<14} {letter.condition}  {error}{again}"
+    )
+
+
+def _fields(letter: DeadLetter) -> dict[str, Any]:
+    try:
+        event = letter.payload.decode()
+    except UnicodeDecodeError:
+        event = "base64:" + base64.b64encode(letter.payload).decode()
+    return {
+        "request_id": letter.request_id,
+        "function": letter.function,
+        "qualifier": letter.qualifier,
+        "source": letter.source,
+        "accepted_at": letter.accepted_at,
+        "failed_at": letter.failed_at,
+        "condition": letter.condition,
+        "attempts": letter.attempts,
+        "error_type": letter.error_type,
+        "error_message": letter.error_message,
+        "sent_to": letter.sent_to,
+        "redriven_at": letter.redriven_at,
+        "event": event,
+    }

@@ -1,0 +1,68 @@
+"""Reading mappings.yaml for a command: problems are printed and end it with exit code 3."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from eventmesh.cli.exit_codes import ExitCode
+from eventmesh.errors import ConfigError, EventMeshError, Problem
+
+if TYPE_CHECKING:
+    from eventmesh.config.loader import LoadedConfig
+
+DEFAULT_FILE = "mappings.yaml"
+
+file_argument = click.argument(
+    "file", default=DEFAULT_FILE, type=click.Path(path_type=Path, dir_okay=True)
+)
+file_option = click.option(
+    "-f",
+    "--file",
+    default=DEFAULT_FILE,
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="The mappings file.",
+)
+
+
+def load_or_exit(file: Path) -> LoadedConfig:
+    """The configuration in `file`. Prints warnings; exits with 3 after printing every problem."""
+    from eventmesh import registry
+    from eventmesh.config import loader
+
+    options_for = partial(registry.options_for, base_directory=file.parent)
+    try:
+        config = loader.load(file, environ=os.environ, options_for=options_for)
+    except ConfigError as error:
+        fail_with_problems(error.problems)
+    for warning in config.warnings:
+        print_problem(warning, severity="warning")
+    return config
+
+
+def print_problem(problem: Problem, severity: str = "error") -> None:
+    """One problem, with its line and a caret, on standard error."""
+    from eventmesh.config.problems import format_problem
+
+    click.echo(format_problem(problem, severity=severity), err=True)
+
+
+def fail_with_problems(problems: list[Problem]) -> NoReturn:
+    """Print every problem and exit with 3."""
+    for problem in problems:
+        print_problem(problem)
+    count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
+    click.echo(f"{count} found; nothing was started.", err=True)
+    sys.exit(ExitCode.CONFIG)
+
+
+def fail(error: EventMeshError | OSError | str, code: ExitCode = ExitCode.FAILED) -> NoReturn:
+    """Print one error without a traceback and exit."""
+    click.echo(f"eventmesh: {error}", err=True)
+    sys.exit(code)

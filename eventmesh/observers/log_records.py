@@ -1,0 +1,43 @@
+"""The engine's own `logging` records, in the form of the other lines."""
+
+from __future__ import annotations
+
+import logging
+
+import orjson
+
+from eventmesh.observers.log_lines import Format, printable
+
+
+class HumanFormatter(logging.Formatter):
+    """`12:03:41 WARNING text`, the traceback indented below."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        stamp = self.formatTime(record, "%H:%M:%S")
+        level = "" if record.levelno <= logging.INFO else f"{record.levelname} "
+        lines = [f"{stamp} {level}{printable(record.getMessage())}"]
+        if record.exc_info:
+            trace = self.formatException(record.exc_info)
+            lines += [f"         {printable(line)}" for line in trace.splitlines()]
+        return "\n".join(lines)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, object] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "event": "Log",
+            "level": record.levelname,
+            "logger": record.name,
+            "text": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return orjson.dumps(fields, default=str).decode()
+
+
+def formatter_for(log_format: Format) -> logging.Formatter:
+    """The formatter that goes with the lines of `log_format`."""
+    return JsonFormatter() if log_format == "json" else HumanFormatter()
