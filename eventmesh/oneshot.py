@@ -81,7 +81,7 @@ async def _problem(config: LoadedConfig, pool: ProcessPool, function: Function) 
         ready = await asyncio.to_thread(prepare_function, function, _unpacked(config))
         await pool.provision(replace(ready, provisioned_concurrency=1))
     except EventMeshError as error:
-        line, column = config.positions.get(function.name, (0, 0))
+        line, column = config.handler_places[function.name]
         return Problem(str(config.path), line, column, f"function '{function.name}': {error}")
     await pool.retire(replace(ready, provisioned_concurrency=1))
     return None

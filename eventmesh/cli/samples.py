@@ -52,7 +52,7 @@ def generate(
     value that is not allowed, or several records where an event never has more than one.
     """
     sample = _find(kind)
-    values = _checked(kind, sample, settings)
+    values = _checked(kind, settings)
     if count < 1:
         raise ValueError(f"count: {count} is less than 1")
     if count > 1 and not sample.batched:
@@ -76,8 +76,8 @@ def _find(kind: str) -> Sample:
     return sample
 
 
-def _checked(kind: str, sample: Sample, settings: Mapping[str, str]) -> dict[str, Setting]:
-    defaults = {**sample.settings, **_PLACE}
+def _checked(kind: str, settings: Mapping[str, str]) -> dict[str, Setting]:
+    defaults = list_settings(kind)
     unknown = sorted(settings.keys() - defaults.keys())
     if unknown:
         near = difflib.get_close_matches(unknown[0], defaults, n=1, cutoff=0.5)

@@ -21,14 +21,10 @@ def _dynamodb(
     item: str = '{"status": "shipped", "total": 42}',
     old_item: str = '{"status": "open", "total": 42}',
     view: str = "NEW_AND_OLD_IMAGES",
-    expired: bool = False,
-    window_seconds: int = 0,
 ) -> Event:
-    """`item` and `old_item` are plain JSON without the keys; `expired` says it was its TTL."""
+    """`item` and `old_item` are plain JSON, without the keys."""
     choose("operation", operation, ("INSERT", "MODIFY", "REMOVE"))
     choose("view", view, (*_NEW_VIEWS, "OLD_IMAGE", "KEYS_ONLY"))
-    if expired and operation != "REMOVE":
-        raise ValueError("expired: only an operation REMOVE is an expiry")
     key = parse_object("keys", keys)
     images = {"Keys": _typed_map(key)}
     if operation != "REMOVE" and view in _NEW_VIEWS:
@@ -36,22 +32,48 @@ def _dynamodb(
     if operation != "INSERT" and view in _OLD_VIEWS:
         images["OldImage"] = _typed_map({**key, **parse_object("old_item", old_item)})
     first = int("14" + scene.digits(22))
-    arn = scene.arn("dynamodb", f"table/{table}/stream/{scene.iso_milliseconds[:-1]}")
-    common = {
-        "eventName": operation,
-        "eventVersion": "1.1",
-        "eventSource": "aws:dynamodb",
-        "awsRegion": scene.region,
-    }
-    records = []
-    for number in range(scene.count):
-        record = {"eventID": scene.hexadecimal(32), **common}
-        record["dynamodb"] = _change(scene, images, str(first + number), view)
-        record["eventSourceARN"] = arn
-        if expired:
-            record["userIdentity"] = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
-        records.append(record)
-    return in_window(scene, records, window_seconds, f"shardId-{scene.digits(20)}-{scene.hexadecimal(8)}")
+    stream = scene.arn("dynamodb", f"table/{table}/stream/{scene.iso_milliseconds[:-1]}")
+    records = [
+        {
+            "eventID": scene.hexadecimal(32),
+            "eventName": operation,
+            "eventVersion": "1.1",
+            "eventSource": "aws:dynamodb",
+            "awsRegion": scene.region,
+            "dynamodb": _change(scene, images, str(first + number), view),
+            "eventSourceARN": stream,
+        }
+        for number in range(scene.count)
+    ]
+    return {"Records": records}
+
+
+def _dynamodb_expiry(
+    scene: Scene,
+    *,
+    table: str = "orders",
+    keys: str = '{"id": "order-1"}',
+    old_item: str = '{"status": "open", "total": 42}',
+) -> Event:
+    """DynamoDB itself removed the item: its time to live was over."""
+    event = _dynamodb(scene, table=table, operation="REMOVE", keys=keys, old_item=old_item)
+    for record in event["Records"]:
+        record["userIdentity"] = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+    return event
+
+
+def _dynamodb_window(
+    scene: Scene,
+    *,
+    window_seconds: int = 120,
+    table: str = "orders",
+    operation: str = "INSERT",
+    keys: str = '{"id": "order-1"}',
+    item: str = '{"status": "shipped", "total": 42}',
+) -> Event:
+    event = _dynamodb(scene, table=table, operation=operation, keys=keys, item=item)
+    shard = f"shardId-{scene.digits(20)}-{scene.hexadecimal(8)}"
+    return in_window(scene, event, window_seconds, shard)
 
 
 def _change(scene: Scene, images: dict[str, Event], sequence_number: str, view: str) -> Event:
@@ -105,4 +127,8 @@ def _value_bytes(attribute: Event) -> int:
 
 DYNAMODB_SAMPLES = {
     "dynamodb": Sample("changes of a DynamoDB table", _dynamodb, batched=True),
+    "dynamodb-expiry": Sample("expired items of a DynamoDB table", _dynamodb_expiry, batched=True),
+    "dynamodb-window": Sample(
+        "changes of a table in a tumbling window", _dynamodb_window, batched=True
+    ),
 }

@@ -19,10 +19,20 @@ def _s3(
     version_id: str = "",
 ) -> Event:
     """`key` as people write it; the event has it encoded. `version_id` is of a versioned bucket."""
-    records = [_s3_record(name, scene, bucket, number) for number in range(scene.count)]
-    for number, record in enumerate(records):
-        facts = _s3_object(name, scene, key, size, number)
-        record["s3"]["object"] = facts | ({"versionId": version_id} if version_id else {})
+    settings: Event = {
+        "s3SchemaVersion": "1.0",
+        "configurationId": scene.uuid(),
+        "bucket": {
+            "name": bucket,
+            "ownerIdentity": {"principalId": f"A{scene.letters(13)}"},
+            "arn": f"arn:aws:s3:::{bucket}",
+        },
+    }
+    version = {"versionId": version_id} if version_id else {}
+    records = []
+    for number in range(scene.count):
+        facts = _s3_object(name, scene, key, size, number) | version
+        records.append(_s3_record(name, scene, {**settings, "object": facts}))
     return {"Records": records}
 
 
@@ -37,7 +47,7 @@ def _s3_delete_marker(
     return _s3(name, scene, bucket=bucket, key=key, version_id=version_id)
 
 
-def _s3_record(name: str, scene: Scene, bucket: str, number: int) -> Event:
+def _s3_record(name: str, scene: Scene, facts: Event) -> Event:
     record: Event = {
         "eventVersion": "2.3" if name.startswith(("ObjectTagging", "ObjectAcl")) else "2.1",
         "eventSource": "aws:s3",
@@ -45,20 +55,12 @@ def _s3_record(name: str, scene: Scene, bucket: str, number: int) -> Event:
         "eventTime": scene.iso_milliseconds,
         "eventName": name,
         "userIdentity": {"principalId": f"AWS:AIDA{scene.letters(17)}"},
-        "requestParameters": {"sourceIPAddress": "127.0.0.1"},
+        "requestParameters": {"sourceIPAddress": "203.0.113.7"},
         "responseElements": {
             "x-amz-request-id": scene.letters(16),
             "x-amz-id-2": scene.token(57),
         },
-        "s3": {
-            "s3SchemaVersion": "1.0",
-            "configurationId": scene.uuid(),
-            "bucket": {
-                "name": bucket,
-                "ownerIdentity": {"principalId": f"A{scene.letters(13)}"},
-                "arn": f"arn:aws:s3:::{bucket}",
-            },
-        },
+        "s3": facts,
     }
     if name == "ObjectRestore:Completed":
         record["glacierEventData"] = _restored(scene)
@@ -102,7 +104,7 @@ def _s3_eventbridge(
         },
         "request-id": scene.letters(16),
         "requester": scene.account,
-        "source-ip-address": "127.0.0.1",
+        "source-ip-address": "203.0.113.7",
         "reason": "PutObject",
     }
     return _envelope(scene, "Object Created", "aws.s3", [f"arn:aws:s3:::{bucket}"], detail)

@@ -35,15 +35,13 @@ def _sqs_fifo(
     receive_count: int = 1,
     group: str = "group-1",
 ) -> Event:
-    event = _sqs(
-        scene, queue=queue, body=body, attributes=attributes, receive_count=receive_count
-    )
+    event = _sqs(scene, queue=queue, body=body, attributes=attributes, receive_count=receive_count)
     first = 18_849_496_460_467_696_128 + scene.random.randrange(10**15)
     for number, record in enumerate(event["Records"]):
         record["attributes"] |= {
             "SequenceNumber": str(first + 256 * number),
             "MessageGroupId": group,
-            "MessageDeduplicationId": hashlib.sha256(body.encode()).hexdigest(),
+            "MessageDeduplicationId": scene.uuid(),
         }
     return event
 
@@ -51,7 +49,7 @@ def _sqs_fifo(
 def _sqs_record(
     scene: Scene, queue: str, body: str, values: dict[str, Any], receive_count: int
 ) -> Event:
-    record = {
+    record: Event = {
         "messageId": scene.uuid(),
         "receiptHandle": f"AQEB{scene.token(96)}",
         "body": body,
@@ -122,8 +120,7 @@ def _activemq(
         "eventSource": "aws:mq",
         "eventSourceArn": _broker_arn(scene, broker),
         "messages": [
-            {"messageID": f"{producer}:{number}", **message}
-            for number in range(1, scene.count + 1)
+            {"messageID": f"{producer}:{number}", **message} for number in range(1, scene.count + 1)
         ],
     }
 

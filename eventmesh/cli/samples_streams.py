@@ -14,7 +14,6 @@ def _kinesis(
     data: str = '{"order": 1}',
     partition_key: str = "order-1",
     shard: str = "shardId-000000000000",
-    window_seconds: int = 0,
 ) -> Event:
     first = int("49" + scene.digits(54))
     records = [
@@ -36,20 +35,32 @@ def _kinesis(
         }
         for number in range(scene.count)
     ]
-    return in_window(scene, records, window_seconds, shard)
+    return {"Records": records}
 
 
-def in_window(scene: Scene, records: list[Event], seconds: int, shard: str) -> Event:
-    """A batch, with the state of a tumbling window of that many seconds if any (semantics 4.6)."""
-    if not seconds:
-        return {"Records": records}
+def _kinesis_window(
+    scene: Scene,
+    *,
+    window_seconds: int = 120,
+    stream: str = "my-stream",
+    data: str = '{"order": 1}',
+    partition_key: str = "order-1",
+    shard: str = "shardId-000000000000",
+) -> Event:
+    event = _kinesis(scene, stream=stream, data=data, partition_key=partition_key, shard=shard)
+    return in_window(scene, event, window_seconds, shard)
+
+
+def in_window(scene: Scene, event: Event, seconds: int, shard: str) -> Event:
+    """A batch as the first of the tumbling window around `now` (semantics 4.6)."""
+    if not 0 < seconds <= 900:
+        raise ValueError(f"window_seconds: {seconds} is not between 1 and 900")
     start = int(scene.now // seconds * seconds)
-    return {
-        "Records": records,
+    return event | {
         "window": {"start": _edge(start), "end": _edge(start + seconds)},
         "state": {},
         "shardId": shard,
-        "eventSourceARN": records[0]["eventSourceARN"],
+        "eventSourceARN": event["Records"][0]["eventSourceARN"],
         "isFinalInvokeForWindow": False,
         "isWindowTerminatedEarly": False,
     }
@@ -68,16 +79,14 @@ def _kafka(
     key: str = "order-1",
     value: str = '{"order": 1}',
     headers: str = "{}",
-    cluster: str = "my-cluster",
 ) -> Event:
-    source = {
+    servers = (f"b-{n}.my-cluster.kafka.{scene.region}.amazonaws.com:9092" for n in (1, 2))
+    return {
         "eventSource": "aws:kafka",
-        "eventSourceArn": scene.arn("kafka", f"cluster/{cluster}/{scene.uuid()}-1"),
-        "bootstrapServers": ",".join(
-            f"b-{number}.{cluster}.kafka.{scene.region}.amazonaws.com:9092" for number in (1, 2)
-        ),
+        "eventSourceArn": scene.arn("kafka", f"cluster/my-cluster/{scene.uuid()}-1"),
+        "bootstrapServers": ",".join(servers),
+        "records": _kafka_records(scene, topic, partition, offset, key, value, headers),
     }
-    return {**source, "records": _kafka_records(scene, topic, partition, offset, key, value, headers)}
 
 
 def _kafka_self_managed(
@@ -89,10 +98,12 @@ def _kafka_self_managed(
     key: str = "order-1",
     value: str = '{"order": 1}',
     headers: str = "{}",
-    brokers: str = "kafka-1.example.com:9092,kafka-2.example.com:9092",
 ) -> Event:
-    source = {"eventSource": "SelfManagedKafka", "bootstrapServers": brokers}
-    return {**source, "records": _kafka_records(scene, topic, partition, offset, key, value, headers)}
+    return {
+        "eventSource": "SelfManagedKafka",
+        "bootstrapServers": "kafka-1.example.com:9092,kafka-2.example.com:9092",
+        "records": _kafka_records(scene, topic, partition, offset, key, value, headers),
+    }
 
 
 def _kafka_records(
@@ -159,4 +170,7 @@ STREAM_SAMPLES = {
     "kafka": Sample("records of an Amazon MSK topic", _kafka, batched=True),
     "kafka-self-managed": Sample("records of a Kafka topic", _kafka_self_managed, batched=True),
     "kinesis": Sample("records of a Kinesis stream", _kinesis, batched=True),
+    "kinesis-window": Sample(
+        "records of a stream in a tumbling window", _kinesis_window, batched=True
+    ),
 }

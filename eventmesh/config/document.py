@@ -19,6 +19,8 @@ MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
 MAX_ALIASES = 100
 MAX_ALIASED_NODES = 10_000
+#: a file with more mistakes is not read any further
+MAX_PROBLEMS = 100
 
 #: where a value stands: map keys and list indexes from the root
 KeyPath = tuple[str | int, ...]
@@ -274,6 +276,8 @@ class _Builder:
         line, column = position
         source = self.lines[line - 1] if line <= len(self.lines) else ""
         self.problems.append(Problem(self.file, line, column, message, hint, source))
+        if len(self.problems) >= MAX_PROBLEMS:
+            raise ConfigError(self.problems)
 
     def refuse(self, position: Position, message: str, hint: str) -> NoReturn:
         """Give up at `position`, with the problems found so far."""
@@ -316,7 +320,7 @@ def _explained(error: yaml.MarkedYAMLError, lines: tuple[str, ...]) -> tuple[Pos
     if "block" in context:
         hint = f"what began on line {_mark(error.context_mark).line} goes on at its own column"
         return here, "the indentation does not match the lines above", hint
-    return here, f"not valid YAML: {problem}", ""
+    return here, f"not valid YAML: {problem}", "quote the value, if it is meant as text"
 
 
 def _mark(mark: Any) -> Position:

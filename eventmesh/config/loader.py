@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from eventmesh.config import places
-from eventmesh.config.document import MAX_BYTES, KeyPath, decode, parse_document
+from eventmesh.config.document import MAX_BYTES, MAX_PROBLEMS, KeyPath, decode, parse_document
 from eventmesh.config.dotenv import parse_dotenv
 from eventmesh.config.interpolation import interpolate
 from eventmesh.config.model import FunctionSettings, MappingsFile, is_text_path
@@ -42,6 +42,8 @@ class LoadedConfig:
     path: Path
     warnings: tuple[Problem, ...] = ()
     secrets: frozenset[str] = frozenset()
+    #: where each function's handler stands: line and column, from 1
+    handler_places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def state_directory(self) -> Path:
@@ -80,7 +82,7 @@ def load(path: Path, *, environ: Mapping[str, str], options_for: OptionsFor) -> 
     parts = {name: _parts(wiring, name, raw) for name, raw in _raw_functions(data).items()}
     mappings = _mappings(wiring, data)
     if model is None or findings.problems or dotenv_problems:
-        raise ConfigError([*findings.problems, *dotenv_problems])
+        raise ConfigError([*findings.problems, *dotenv_problems[:MAX_PROBLEMS]])
     return LoadedConfig(
         model=model,
         functions=tuple(_function(model, name, parts[name]) for name in model.functions),
@@ -89,6 +91,9 @@ def load(path: Path, *, environ: Mapping[str, str], options_for: OptionsFor) -> 
         path=Path(path).absolute(),
         warnings=_warnings(model, file),
         secrets=filled.secrets,
+        handler_places={
+            name: document.value_position(("functions", name, "handler")) for name in model.functions
+        },
     )
 
 

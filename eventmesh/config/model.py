@@ -173,7 +173,8 @@ class LogSettings(_Settings):
     """What eventmesh writes about itself and its handlers."""
 
     format: Literal["human", "json", "lambda"] = Field(
-        default="human", description="Text for people, one JSON object a line, or Lambda's own lines."
+        default="human",
+        description="Text for people, one JSON object a line, or Lambda's own lines.",
     )
     directory: PathText | None = Field(
         default=None, description="A directory for a log file of each function."

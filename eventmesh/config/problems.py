@@ -8,7 +8,15 @@ from typing import Literal
 from pydantic import BaseModel, ValidationError
 
 from eventmesh.config import complaints, shape
-from eventmesh.config.document import Document, KeyPath, ListNode, MapNode, Position, child
+from eventmesh.config.document import (
+    MAX_PROBLEMS,
+    Document,
+    KeyPath,
+    ListNode,
+    MapNode,
+    Position,
+    child,
+)
 from eventmesh.config.interpolation import Mistake
 from eventmesh.errors import Problem
 
@@ -27,8 +35,16 @@ class Findings:
 
     @property
     def problems(self) -> list[Problem]:
-        """All problems so far, sorted by place."""
-        return sorted(self._problems)
+        """All problems so far, sorted by place; when there are too many, this is said first."""
+        if not self.is_full:
+            return sorted(self._problems)
+        message = f"only the first {MAX_PROBLEMS} mistakes found are shown"
+        return [Problem(self.document.file, 0, 0, message), *sorted(self._problems)]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether further mistakes are no longer collected."""
+        return len(self._problems) >= MAX_PROBLEMS
 
     def add(
         self, path: KeyPath, message: str, hint: str = "", *, at: Literal["key", "value"] = "value"
@@ -47,6 +63,8 @@ class Findings:
     def add_inexact(self, model: type[BaseModel], value: object, prefix: KeyPath = ()) -> None:
         """Scalars of `value` (which stands at `prefix`) that pydantic would silently convert."""
         for path, expected in shape.inexact_scalars(model, value):
+            if self.is_full:
+                break
             written = complaints.written(self.document.node((*prefix, *path)))
             message, hint = complaints.wrong_kind(path, expected, _at(value, path), written)
             self.add((*prefix, *path), message, hint)
@@ -57,7 +75,7 @@ class Findings:
         """Everything pydantic found wrong with the value at `prefix`."""
         grouped: dict[KeyPath, list[complaints.Detail]] = {}
         for detail in error.errors(include_url=False):
-            path, is_key = self._real_path(prefix, detail["loc"])
+            path, is_key = self._real_path(prefix, detail)
             if is_key:
                 self.add(
                     path, *complaints.explain_key(path[len(prefix) :], model, detail), at="key"
@@ -65,6 +83,8 @@ class Findings:
             else:
                 grouped.setdefault(path, []).append(detail)
         for path, details in complaints.most_specific(grouped).items():
+            if self.is_full:
+                break
             self._add_details(path, len(prefix), model, details)
 
     def _add_details(
@@ -75,18 +95,19 @@ class Findings:
         is_key = details[0]["type"] in ("extra_forbidden", "missing")
         self.add(path, message, hint, at="key" if is_key else "value")
 
-    def _real_path(self, prefix: KeyPath, location: KeyPath) -> tuple[KeyPath, bool]:
+    def _real_path(self, prefix: KeyPath, detail: complaints.Detail) -> tuple[KeyPath, bool]:
         """pydantic's location without the names of union members, and whether a key is meant."""
         path, node = prefix, self.document.node(prefix)
-        for index, step in enumerate(location):
-            below = child(node, step)
-            if below is not None:
+        for step in detail["loc"]:
+            if (below := child(node, step)) is not None:
                 path, node = (*path, step), below
-            elif index == len(location) - 1 and step != "[key]" and _could_hold(node, step):
-                path = (*path, step)
-        return path, bool(location) and location[-1] == "[key]"
+        if detail["type"] == "missing" and isinstance(node, MapNode):
+            path = (*path, detail["loc"][-1])
+        return path, bool(detail["loc"]) and detail["loc"][-1] == "[key]"
 
     def _put(self, position: Position, message: str, hint: str) -> None:
+        if self.is_full:
+            return
         source = self.document.line(position.line)
         file = self.document.file
         self._problems.append(
@@ -136,10 +157,6 @@ def _window(line: str, column: int) -> tuple[str, int]:
 
 def _printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\t" else "?" for c in text)
-
-
-def _could_hold(node: object, step: str | int) -> bool:
-    return isinstance(node, MapNode) and isinstance(step, str)
 
 
 def _at(value: object, path: KeyPath) -> object:

@@ -18,6 +18,7 @@ from eventmesh.config.document import KeyPath
 
 _LISTS = (list, tuple, set, frozenset, Sequence, Set)
 _MAPS = (dict, Mapping)
+_SCALARS = (str, int, float, bool, types.NoneType)
 
 
 @functools.cache
@@ -132,8 +133,10 @@ def _exact_annotations(model: type[BaseModel]) -> dict[str, Any]:
 
 def _may_take(annotation: Any, value: Any) -> bool:
     """Whether a union's member can be meant by `value` at all."""
-    is_collection = get_origin(annotation) in (*_LISTS, *_MAPS)
-    return annotation is not types.NoneType and is_collection <= isinstance(value, (dict, list))
+    origin = get_origin(annotation)
+    if isinstance(value, (dict, list)):
+        return annotation not in _SCALARS and origin is not Literal
+    return annotation is not types.NoneType and origin not in (*_LISTS, *_MAPS)
 
 
 def _inexact_parts(annotation: Any, value: Any) -> Iterator[tuple[KeyPath, str]]:

@@ -44,8 +44,23 @@ class _Call:
     """One invocation or init under way: whose output is whose."""
 
     request_id: str
-    output: list[str] = field(default_factory=list)
     debugging: bool = False
+    _output: list[bytes] = field(default_factory=list)
+    _room: int = logs.OUTPUT_LIMIT_BYTES
+    _dropped: int = 0
+
+    def write(self, text: str) -> None:
+        data = text.encode(errors="backslashreplace")
+        kept = data[: self._room]
+        self._room -= len(kept)
+        self._dropped += len(data) - len(kept)
+        if kept:
+            self._output.append(kept)
+
+    def pour(self, log: LogStream) -> None:
+        """Hand what was written to the log."""
+        log.add(b"".join(self._output))
+        log.drop(self._dropped)
 
 
 _current: contextvars.ContextVar[_Call | None] = contextvars.ContextVar(
@@ -63,7 +78,7 @@ class _Capture(io.TextIOBase):
         call = _current.get()
         if call is None or call.debugging:
             return self.original.write(text)
-        call.output.append(text)
+        call.write(text)
         return len(text)
 
     def flush(self) -> None:
@@ -118,7 +133,7 @@ class _Loaded:
     caller: _Caller | None
     failure: shim.Failure | None
     init_seconds: float
-    output: list[str]
+    init: _Call
     fresh: bool = True
 
 
@@ -153,7 +168,7 @@ class InlinePool:
         began = self._clock.monotonic()
         outcome = await self._call(loaded.caller, function, request, call)
         figures = Figures(self._clock.monotonic() - began, shim._rss() // 1024, init_seconds)
-        log.add("".join(call.output).encode(errors="backslashreplace"))
+        call.pour(log)
         return self._conclude(function, request_id, outcome, figures, log)
 
     async def provision(self, function: Function) -> None:
@@ -212,18 +227,18 @@ class InlinePool:
             caller.engine_loop = loop
         except BaseException as error:
             failure = shim.Failure(error)
-            call.output.append(failure.log_text())
+            call.write(failure.log_text())
         finally:
             _current.reset(token)
         seconds = time.perf_counter() - began
-        return _Loaded(function, sandbox.stream, caller, failure, seconds, call.output)
+        return _Loaded(function, sandbox.stream, caller, failure, seconds, call)
 
     def _report_init(self, loaded: _Loaded, log: LogStream) -> float | None:
         if not loaded.fresh:
             return None
         loaded.fresh = False
         log.write(logs.init_start_line(tuple(sys.version_info[:3]), loaded.function.region))
-        log.add("".join(loaded.output).encode(errors="backslashreplace"))
+        loaded.init.pour(log)
         log.end()
         return loaded.init_seconds
 

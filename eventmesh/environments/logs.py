@@ -118,6 +118,10 @@ class LogStream:
             self._room = 0
         self._dropped += len(data) - room
 
+    def drop(self, count: int) -> None:
+        """Count bytes of output that were dropped before they came here."""
+        self._dropped += count
+
     def flush(self) -> None:
         """Hand on the whole lines collected so far; an unfinished one stays."""
         text = b"".join(self._parts)

@@ -111,7 +111,8 @@ class HttpServer:
     ) -> tuple[HttpHandler, int] | HttpResponse:
         if not self._guard.allows(host):
             return describe(
-                403, f"Host {(host or '')[:100]!r} is not served here; allow it in allowed_hosts"
+                403,
+                f"Host {(host or '')[:100]!r} is not served here; allow it in server.allowed_hosts",
             )
         found = self._router.find(request.method, request.raw_path)
         if isinstance(found, HttpResponse):

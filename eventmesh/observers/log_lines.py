@@ -22,7 +22,7 @@ Format = Literal["human", "json", "lambda"]
 WriteLines = Callable[[list[str]], None]
 
 _PLATFORM = (b"START RequestId: ", b"END RequestId: ", b"REPORT RequestId: ", b"INIT_START ")
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _LONGEST_LINE = 4096
 _MARGIN = " " * 9
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from pathlib import Path
 
@@ -16,6 +17,7 @@ _FULL = {
     # the log or its index could not be created again
     sqlite3.SQLITE_CANTOPEN,
 }
+_FULL_OS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _FSYNC = {sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
@@ -39,18 +41,39 @@ def explain(error: sqlite3.Error, file: Path) -> StateError:
     primary = code & _PRIMARY
     if primary in _CORRUPT:
         return corrupt(file, str(error))
+    if code in _FSYNC:
+        return unsynced(file)
     if code not in _READ and primary in _FULL:
-        return StateFull(
-            f"{file} takes no more writes ({_name(error)}: {error}); nothing of this write was "
-            "stored. Free some disk space or make the file system writable; eventmesh goes on by "
-            "itself then"
-        )
+        return _full(file, f"{_name(error)}: {error}")
     if primary in _BUSY:
         return StateError(
             f"{file} is locked by another process that has been writing to it for too long "
             "(a `sqlite3` shell or a backup?); close it and try again"
         )
     return StateError(f"{file}: {_name(error)}: {error}")
+
+
+def explain_os(error: OSError, file: Path) -> StateError:
+    """The eventmesh error for the system's, met beside SQLite."""
+    reason = error.strerror or str(error)
+    if error.errno in _FULL_OS:
+        return _full(file, reason)
+    return StateError(f"{file} cannot be used: {reason}")
+
+
+def _full(file: Path, reason: str) -> StateFull:
+    return StateFull(
+        f"{file} takes no more writes ({reason}); nothing of this write was stored. Free some disk "
+        "space or make the file system writable; eventmesh goes on by itself then"
+    )
+
+
+def unsynced(file: Path) -> StateError:
+    """The error for a file that cannot be trusted to keep what it takes."""
+    return StateError(
+        f"the disk failed to keep what was written to {file} (fsync); eventmesh writes nothing more "
+        "to it until it is started again. Check the disk (`dmesg`)"
+    )
 
 
 def corrupt(file: Path, finding: str) -> StateCorrupt:

@@ -20,13 +20,14 @@ from eventmesh.state.directory import (
     sync_directory,
 )
 from eventmesh.state.event_rows import free_claims
-from eventmesh.state.faults import corrupt, explain
+from eventmesh.state.faults import corrupt, explain, explain_os
 from eventmesh.state.lock import EngineLock, acquire_lock
 
 STATE_FILE = "state.sqlite3"
 #: how long the check at the start may read: a gigabyte or more from a common disk
 CHECK_SECONDS = 2.0
 
+_MAGIC = b"SQLite format 3\0"
 #: how long a write waits for another process's, such as the `dlq` command's
 _BUSY_SECONDS = 10.0
 #: pages the log may grow by before it is folded back: 16 MB
@@ -102,9 +103,10 @@ def open_engine_file(
 
     Raises StateCorrupt, StateFull or StateError.
     """
-    if not file.exists():
-        _make_file(file)
-    make_private_file(file)
+    with _explained(file):
+        if not file.exists():
+            _make_file(file)
+        make_private_file(file)
     # a connection of its own: an interrupt that comes late hits nothing else
     checking = _connect(file)
     with contextlib.closing(checking), _explained(file):
@@ -129,7 +131,7 @@ def _make_file(file: Path) -> None:
     for leftover in (new, new.with_name(f"{new.name}-journal"), log):
         leftover.unlink(missing_ok=True)
     make_private_file(new)
-    with contextlib.closing(_connect(new)) as connection, _explained(new):
+    with contextlib.closing(_connect(new)) as connection:
         schema.migrate(connection, new)
     os.rename(new, file)
     sync_directory(file.parent)
@@ -166,6 +168,8 @@ def _explained(file: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise explain(error, file) from error
+    except OSError as error:
+        raise explain_os(error, file) from error
 
 
 @contextlib.contextmanager
@@ -191,8 +195,10 @@ def _connect(file: Path) -> sqlite3.Connection:
 def _check(connection: sqlite3.Connection, file: Path) -> None:
     """Read every page, or as many as there is time for until interrupted: what was read by then was
     whole, and SQLite checks each page again when it uses it."""
-    if file.stat().st_size == 0:
-        raise corrupt(file, "it is empty")
+    # SQLite itself takes a file of 0 or 1 bytes for a new database
+    with file.open("rb") as opened:
+        if opened.read(len(_MAGIC)) != _MAGIC:
+            raise corrupt(file, "it does not begin as a SQLite file does")
     try:
         findings = [text for (text,) in connection.execute("PRAGMA quick_check(3)")]
     except sqlite3.OperationalError as error:

@@ -17,10 +17,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from eventmesh.errors import StateError
 from eventmesh.state.contract import QueuedEvent
 from eventmesh.state.event_rows import insert_events
-from eventmesh.state.faults import explain, is_fsync_failure, is_storage_fault
+from eventmesh.state.faults import explain, is_fsync_failure, is_storage_fault, unsynced
 
 #: most writes and bytes of payload in one transaction
 GROUP_WRITES = 1000
@@ -78,7 +77,8 @@ class GroupWriter:
         self._broken = False
         self._stopped: asyncio.Future[None] = loop.create_future()
         # a daemon: an engine that forgets to close must still be able to exit
-        threading.Thread(target=self._run, name="eventmesh-state-write", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="eventmesh-state-write", daemon=True)
+        self._thread.start()
 
     def submit(self, write: Write) -> None:
         """Queue a write. All of one turn of the loop travel together."""
@@ -145,7 +145,7 @@ class GroupWriter:
 
     def _transact(self, group: Sequence[Write]) -> list[Any]:
         if self._broken:
-            raise self._broken_error()
+            raise unsynced(self._file)
         connection = self._connection
         self._set_synced(any(write.synced for write in group))
         connection.execute("BEGIN IMMEDIATE")
@@ -171,11 +171,5 @@ class GroupWriter:
 
     def _explain(self, error: BaseException) -> BaseException:
         if self._broken:
-            return self._broken_error()
+            return unsynced(self._file)
         return explain(error, self._file) if isinstance(error, sqlite3.Error) else error
-
-    def _broken_error(self) -> StateError:
-        return StateError(
-            f"the disk failed to keep what was written to {self._file} (fsync); eventmesh writes "
-            "nothing more to it until it is started again. Check the disk (`dmesg`)"
-        )

@@ -206,9 +206,9 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def letters_are_newest_first(self) -> None:
         listed = self.wait(self.store.dead_letters.list(None, 100))
-        # reversed twice: the later one of equal times comes first
-        newest = sorted(reversed(self.letters), key=lambda one: -one.failed_at)
-        assert [replace(one, id=0) for one in listed] == newest
+        # oldest first and turned round: of equal times the later one comes first
+        oldest = sorted(self.letters, key=lambda one: one.failed_at)
+        assert [replace(one, id=0) for one in listed] == oldest[::-1]
 
 
 class SqliteMachine(StoreMachine):

@@ -56,8 +56,12 @@ def _as_list(value: Any) -> Any:
 
 
 #: one text or a list of them
-Texts = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
-Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_as_list)]
+Texts = Annotated[
+    tuple[str, ...], BeforeValidator(_as_list, json_schema_input_type=str | tuple[str, ...])
+]
+Secrets = Annotated[
+    tuple[SecretStr, ...], BeforeValidator(_as_list, json_schema_input_type=str | tuple[str, ...])
+]
 PayloadFormatName = Annotated[
     Literal["2.0", "1.0", "function_url", "alb"],
     BeforeValidator(_read_format),
@@ -99,6 +103,16 @@ class CorsOptions(_Part):
             if not re.fullmatch(r"[\x21-\x2b\x2d-\x7e]+", value):
                 raise ValueError(f"{value!r} must be one word; write several as a list")
         return values
+
+
+def _read_cors(value: Any) -> Any:
+    return {True: {}, False: None}[value] if isinstance(value, bool) else value
+
+
+CorsSetting = Annotated[
+    CorsOptions | None,
+    BeforeValidator(_read_cors, json_schema_input_type=CorsOptions | bool | None),
+]
 
 
 class WebhookOptions(_Part):
@@ -176,10 +190,10 @@ class HttpOptions(Options):
         default="request_response",
         description="wait for the handler's answer, or answer 202 once the event is stored",
     )
-    cors: CorsOptions | None = Field(
+    cors: CorsSetting = Field(
         default=None, description="answer browsers of other sites: true, or settings"
     )
-    api_keys: tuple[SecretStr, ...] = Field(
+    api_keys: Secrets = Field(
         default=(), description="refuse requests without one of these in the header x-api-key"
     )
     webhook: WebhookOptions | None = Field(
@@ -223,11 +237,6 @@ class HttpOptions(Options):
             if value.get(name, part) != part:
                 raise ValueError(f"route and {name} contradict each other; keep one of them")
         return value | parts
-
-    @field_validator("cors", mode="before")
-    @classmethod
-    def _read_cors(cls, value: Any) -> Any:
-        return {True: {}, False: None}[value] if isinstance(value, bool) else value
 
     @field_validator("method")
     @classmethod

@@ -197,7 +197,7 @@ FUNCTION_URL = PayloadFormat(
         ),
         too_large=answer(
             413,
-            b'{"Message":"Request must be smaller than 6291456 bytes"}',
+            b'{"Message":"Request Entity Too Large"}',
             x_amzn_ErrorType="RequestTooLargeException",
         ),
         timed_out=answer(504, b'{"Message":"Gateway Timeout"}'),

@@ -61,7 +61,8 @@ class Post:
         self._aborted = True
         if self._socket is not None:
             with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+                # not the TLS socket's own, which would pull its state from under the reader
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def _run(self) -> Answer:
         host = self._parts.hostname or ""

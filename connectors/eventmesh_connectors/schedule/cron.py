@@ -148,7 +148,7 @@ def _day_text(day_of_month: str, day_of_week: str) -> str:
 def days_of_month(days: Days, year: int, month: int) -> int:
     """The days of one month that `days` chooses; bit 0 stands for the 1st."""
     first, length = calendar.monthrange(year, month)
-    #: weekday of the 1st, counted from SUN as AWS does
+    # weekday of the 1st, counted from SUN as AWS does
     first = (first + 1) % 7
     in_month = _FULL_MONTH >> (31 - length)
     match days.rule:

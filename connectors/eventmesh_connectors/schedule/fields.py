@@ -195,7 +195,7 @@ def _parse_value(spec: CronField, value: str, text: str) -> int:
     if value in spec.names:
         return spec.names[value]
     if not _NUMBER.fullmatch(value):
-        why = "is empty in part" if not value else f"has {value!r}, which is not a value"
+        why = "has an empty value" if not value else f"has {value!r}, which is not a value"
         raise spec.refuse(text, why)
     if not spec.minimum <= int(value) <= spec.maximum:
         raise spec.refuse(text, f"has {int(value)}, which is out of range")

@@ -317,3 +317,18 @@ def test_c14_what_a_connector_refuses_is_shown_at_the_value(event_problem: One) 
     found = event_problem("schedule: {bucket: x, window: '0 0 31 2 ?'}")
     assert place(found) == (5, 39)
     assert found.message.startswith("'window': not a duration")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: 1\n" * 100_000,
+        "".join(f"k{n}: 1\n" for n in range(20_000)),
+        "functions:\n" + "".join(f"  f{n}: {{}}\n" for n in range(20_000)),
+        FUNCTION + "    events:\n" + "      - x\n" * 20_000,
+        "a: [" + "'${X}'," * 20_000 + "]",
+    ],
+    ids=["duplicates", "unknown", "missing", "events", "variables"],
+)
+def test_c17_a_file_of_garbage_yields_a_bounded_list(problems, text: str) -> None:
+    assert 100 <= len(problems(text)) <= 101

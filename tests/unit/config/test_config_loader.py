@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import BucketOptions, options_for  # type: ignore[attr-defined]
+from config_subjects import FULL, BucketOptions, options_for
 
 from eventmesh.config.loader import load
 from eventmesh.errors import ConfigError, Problem
@@ -17,54 +17,6 @@ from eventmesh.functions.function import AsyncInvokeConfig, DestinationReference
 
 One = Callable[..., Problem]
 FUNCTION = "functions:\n  f:\n    handler: a.b\n"
-
-FULL = """\
-version: 1
-functions:
-  thumbnail:
-    handler: thumbs/app.handler
-    code: ./svc
-    python: ./svc/python
-    timeout: 500ms
-    memory: 1GB
-    ephemeral_storage: 1024
-    env: {SIZE: "${THUMB_SIZE:-256}", RATIO: 1.10, MODE: 010, ON: true, TOKEN: "${TOKEN}"}
-    layers: [./layer, ./layer.ZIP]
-    reserved_concurrency: 5
-    provisioned_concurrency: 2
-    isolation: inline
-    strict_json: true
-    description: Makes thumbnails.
-    max_retries: 1
-    max_event_age: 1h
-    on_success: {function: report}
-    on_failure: {directory: ./failed}
-    dead_letter_queue: {directory: {bucket: ./dead, batch_size: 5}}
-    events:
-      - s3: {bucket: ./uploads, suffix: [.jpg, .png], size: 20}
-      - s3: ./other
-        name: others
-        enabled: false
-      - schedule: {bucket: cron, window: 5m, name: nightly}
-      - named: {name: its-own, enabled: false}
-        name: the-mapping
-      - type: mine.sources:connector
-        bucket: ./mine
-        enabled: false
-      - {s3: ./x}
-  report:
-    handler: report.handler
-server:
-  {http: "[::1]:0", allowed_hosts: [mesh.local], max_connections: 5, max_connections_per_ip: 2}
-state: ./state
-concurrency: 8
-asynchronous: {concurrency: 4, retry_delay: 10ms, throttle_delay: 5ms}
-drain_timeout: 1s
-idle_timeout: 1m
-region: eu-west-1
-account_id: 123456789012
-logs: {format: json, directory: ./logs}
-"""
 
 
 @pytest.fixture
@@ -124,7 +76,7 @@ def test_mappings(project: Path, loaded) -> None:
         ("thumbnail/s3:./uploads", "s3", True, 23),
         ("others", "s3", False, 24),
         ("nightly", "schedule", True, 27),
-        ("the-mapping", "named", True, 28),
+        ("the-mapping", "named", False, 28),
         ("thumbnail/mine.sources:connector:./mine", "mine.sources:connector", False, 30),
         ("thumbnail/s3:./x", "s3", True, 33),
     ]

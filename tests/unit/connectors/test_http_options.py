@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from eventmesh_connectors.http import HttpDestinationOptions, HttpOptions, connector
+from eventmesh_connectors.http.options import CorsOptions, WebhookOptions
 from eventmesh_connectors.http.source import largest_body, served_routes
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 HOOK = {"preset": "github", "secret": "s3cret-canary"}
 
@@ -127,6 +130,12 @@ def test_secrets_are_never_shown() -> None:
     assert "whsec" not in shown
 
 
+def test_one_text_stands_for_a_list() -> None:
+    options = read({"path": "/x", "format": 1, "api_keys": "k", "binary_media_types": "Image/*"})
+    assert [key.get_secret_value() for key in options.api_keys] == ["k"]
+    assert options.binary_media_types == ("image/*",)
+
+
 def test_cors_true_means_everybody() -> None:
     cors = read({"path": "/x", "cors": True}).cors
     assert cors is not None
@@ -177,6 +186,7 @@ def test_served_routes(value: Any, routes: list[tuple[str, str]]) -> None:
         ("https://a/b c", "percent-encode"),
         ("https://a/\r\nx: y", "percent-encode"),
         ("https://a:99999/", "Port"),
+        ("https://a:0/", "0 is not a port"),
         ({"url": "https://a/", "headers": {"a b": "c"}}, "cannot be set"),
         ({"url": "https://a/", "headers": {"Host": "c"}}, "cannot be set"),
         ({"url": "https://a/", "headers": {"a": "b\r\nc"}}, "line break"),
@@ -209,3 +219,12 @@ def test_sample_events() -> None:
     assert samples["http-v1"]["multiValueQueryStringParameters"] == {"size": ["64", "128"]}
     assert samples["function-url"]["queryStringParameters"] == {"size": "64,128"}
     assert samples["alb"]["queryStringParameters"] == {"size": "128"}
+
+
+def test_the_page_lists_every_setting() -> None:
+    page = (Path(__file__).parents[3] / "docs/connectors/http.md").read_text()
+    models: list[type[BaseModel]] = [HttpOptions, CorsOptions, WebhookOptions]
+    for model in (*models, HttpDestinationOptions):
+        missing = [name for name in model.model_fields if f"\n| `{name}` |" not in page]
+        assert missing == []
+    assert json.dumps(connector.sample_events["http-v2"], indent=2) in page

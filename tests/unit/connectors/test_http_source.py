@@ -378,6 +378,14 @@ async def test_cors_for_everybody(start: Start) -> None:
     assert len(house.function.events) == 1
 
 
+async def test_with_credentials_a_star_is_spelled_out(start: Start) -> None:
+    everything = {"allow_origins": "https://good.example", "allow_credentials": True}
+    house = await start({"path": "/x", "cors": everything})
+    response = await house.ask("OPTIONS", headers=PREFLIGHT)
+    assert header(response, "access-control-allow-methods") == "GET"
+    assert header(response, "access-control-allow-origin") == "https://good.example"
+
+
 @pytest.mark.parametrize("format_", ["2.0", "1.0", "function_url", "alb"])
 async def test_cors_settings_win_over_the_handler(start: Start, format_: str) -> None:
     said = {"Access-Control-Allow-Origin": "https://handler", "access-control-max-age": "1"}

@@ -32,9 +32,7 @@ async def test_events_stored_before_the_start_are_attempted_after_it(clock: Fake
     now = clock.now()
     from eventmesh.state.contract import Durability, QueuedEvent
 
-    await mesh.store.events.accept(
-        [QueuedEvent("r", "f", b"1", now, now)], None, Durability.NORMAL
-    )
+    await mesh.store.events.accept([QueuedEvent("r", "f", b"1", now, now)], None, Durability.NORMAL)
     mesh.queue.start()
     await clock.advance(0)
     assert mesh.attempts("f") == [1]

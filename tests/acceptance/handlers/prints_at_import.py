@@ -1,0 +1,5 @@
+print("preparing")
+
+
+def handler(event, context):
+    print("handling")

@@ -1,0 +1,83 @@
+"""What people and machines read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import orjson
+import pytest
+
+from eventmesh import telemetry
+from eventmesh.connectors import InvocationResult
+from eventmesh.observers.log_lines import Format, LogLines
+
+OK = InvocationResult("id-1", b"secret payload", duration_seconds=0.0123, max_memory_mb=61)
+FAILED = InvocationResult(
+    "id-1",
+    b"{}",
+    function_error="Unhandled",
+    error_type="ValueError",
+    error_message="line one\nline \x1b[31mtwo",
+    duration_seconds=1.5,
+)
+
+
+def lines(
+    log_format: Format, *events: telemetry.TelemetryEvent, secrets: tuple[str, ...] = ()
+) -> list[str]:
+    written: list[str] = []
+    show = LogLines(
+        log_format, written.extend, now=lambda: datetime(2026, 1, 2, 3, 4, 5), secrets=secrets
+    )
+    for event in events:
+        show(event)
+    return written
+
+
+def ended(result: InvocationResult) -> telemetry.InvocationEnded:
+    return telemetry.InvocationEnded("thumbnail", "Event", "thumbnail/s3:./uploads", 2, result)
+
+
+def test_an_invocation_is_one_line() -> None:
+    assert lines("human", ended(OK)) == [
+        "03:04:05 thumbnail      s3:./uploads                 ok      12 ms  61 MB"
+    ]
+
+
+def test_a_failure_shows_the_error_with_control_characters_escaped() -> None:
+    first, second = lines("human", ended(FAILED))
+    assert "FAIL  1500 ms  attempt 2" in first
+    assert second == r"         ValueError: line one\nline \x1b[31mtwo"
+
+
+def test_handler_output_is_shown_without_the_platform_lines() -> None:
+    start, end = b"START RequestId: id-1 Version: $LATEST\n", b"END RequestId: id-1\n"
+    text = start + b"hello\n\x07bell\n" + end + b"REPORT RequestId: id-1\t\n"
+    event = telemetry.LogText("f", "stream", "id-1", text)
+    assert lines("human", event) == ["         hello", r"         \x07bell"]
+    assert lines("lambda", event)[0] == "START RequestId: id-1 Version: $LATEST"
+    assert [orjson.loads(line)["text"] for line in lines("json", event)][1] == "hello"
+
+
+def test_json_lines_carry_every_field_but_the_payload() -> None:
+    (line,) = lines("json", ended(OK))
+    fields = orjson.loads(line)
+    assert fields["event"] == "InvocationEnded"
+    assert (fields["function"], fields["request_id"]) == ("thumbnail", "id-1")
+    assert fields["duration_seconds"] == 0.0123
+    assert "secret payload" not in line
+
+
+@pytest.mark.parametrize("log_format", ["human", "json", "lambda"])
+def test_secret_values_are_masked_everywhere(log_format: Format) -> None:
+    secret = "hunter2hunter2"
+    event = telemetry.LogText("f", "stream", "id", f"token={secret}\n".encode())
+    failed = telemetry.SourceFailed("m", ValueError(f"refused {secret}"), None)
+    for line in lines(log_format, event, failed, secrets=(secret, "short")):
+        assert secret not in line
+        assert "***" in line
+
+
+def test_a_line_is_cut() -> None:
+    event = telemetry.LogText("f", "stream", "id", b"x" * 100_000)
+    assert len(lines("human", event)[0]) < 5000
