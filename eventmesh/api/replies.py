@@ -31,4 +31,9 @@ def refuse_strangers(request: HttpRequest) -> AccessDenied | None:
         local = ipaddress.ip_address(request.client_ip).is_loopback
     except ValueError:
         local = False
-    return None if local else AccessDenied("the API answers loopback addresses only")
+    if not local:
+        return AccessDenied("the API answers loopback addresses only")
+    # no SDK sends Origin; a web page that a browser on this machine shows always does
+    if request.header("origin") is not None:
+        return AccessDenied("the API does not answer web pages")
+    return None

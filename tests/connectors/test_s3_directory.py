@@ -76,6 +76,8 @@ async def running(
     task = asyncio.create_task(source.run(target))
     try:
         await eventually(lambda: bool(announcements) or task.done())
+        if task.done():
+            task.result()
         yield announcements
         assert not task.done(), task.exception()
     finally:
@@ -84,7 +86,7 @@ async def running(
 
 
 async def eventually(predicate: Callable[[], bool], what: Callable[[], object] = str) -> None:
-    for _ in range(3000):
+    for _ in range(1000):
         if predicate():
             return
         await asyncio.sleep(0.01)

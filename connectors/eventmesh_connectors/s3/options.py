@@ -137,7 +137,8 @@ class S3Options(Options):
     @property
     def name_in_events(self) -> str:
         """`bucket_name`, or the directory's own name."""
-        return self.bucket_name or os.path.basename(os.path.normpath(self.bucket)).strip(".") or "bucket"
+        own = os.path.basename(os.path.normpath(self.bucket))
+        return self.bucket_name or ("bucket" if own in ("", ".", "..") else own)
 
     @property
     def key_filter(self) -> KeyFilter:

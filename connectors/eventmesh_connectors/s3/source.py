@@ -139,14 +139,18 @@ class S3Source:
         if not _HAS_INOTIFY:
             waker = WakingWatcher(root, self._filter, self._clock, options.poll_interval)
             return waker, "watchfiles, watching"
-        from eventmesh_connectors.s3.inotify import InotifyWatcher  # its library is Linux's only
-
         try:
-            watcher = await asyncio.to_thread(InotifyWatcher, root, self._filter, self._clock)
+            watcher = await asyncio.to_thread(self._open_inotify)
         except WatchesExhausted as exhausted:
             self._log.error("%s; polling until the next start", exhausted)
             return PollingWatcher(root, self._filter, self._clock), f"{polling}: {exhausted}"
         return watcher, "inotify, watching"
+
+    def _open_inotify(self) -> Watcher:
+        # only Linux has the library, and importing it runs a process: not on the event loop
+        from eventmesh_connectors.s3.inotify import InotifyWatcher
+
+        return InotifyWatcher(self._path, self._filter, self._clock)
 
     async def _deliver(
         self, batch: Batch, follower: Follower, catalogue: Catalogue, target: Target
