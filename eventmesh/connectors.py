@@ -10,7 +10,7 @@ takes one payload at a time. Neither knows a handler, a queue or a retry.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from logging import Logger
 from pathlib import Path
@@ -151,10 +151,6 @@ class PushSource(Protocol):
         ...
 
 
-class PushSourceFactory(Protocol):
-    def __call__(self, options: Any, context: SourceContext) -> PushSource: ...
-
-
 class Destination(Protocol):
     """Takes payloads: records of asynchronous invocations and dead letters. Built as
     `DestinationClass(options)`."""
@@ -185,7 +181,8 @@ class Connector:
 
     summary: str
     source_options: type[Options] | None = None
-    source: PushSourceFactory | None = None
+    #: builds a push source, or a queue or stream of `eventmesh.pulling`
+    source: Callable[[Any, SourceContext], Any] | None = None
     destination_options: type[Options] | None = None
     destination: DestinationFactory | None = None
     #: a small event as the handler sees it, for `eventmesh generate-event` and the docs; kind ->

@@ -8,7 +8,9 @@ EventMeshError
 │   └── ConnectorNameTaken      two distributions offer the same name
 ├── SourceError             the only signals a source sends up; anything else is a bug in the
 connector
-│   └── SourceUnavailable       reopen it later
+│   ├── SourceUnavailable       open it again later
+│   ├── SourceExhausted         a finite source, or a closed shard, is read to its end
+│   └── PositionExpired         the stored position is not readable any more
 ├── DestinationError        a destination did not take a payload; it is sent again later
 ├── StateError
 │   ├── StateInUse              another engine runs on the same state directory
@@ -89,6 +91,14 @@ class SourceUnavailable(SourceError):
     ) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class SourceExhausted(SourceError):
+    """The source is read to its end."""
+
+
+class PositionExpired(SourceError):
+    """The stored position is not readable any more; the starting position applies again."""
 
 
 class DestinationError(EventMeshError):

@@ -278,7 +278,6 @@ class Fleet:
             self._idle.remove(process)
         if not awaited:
             process.log.end()
-        started = process.init_seconds > 0
         if death.launch_error is None:
             name, reason = self.function.name, death.reason
             self._facilities.telemetry.emit(EnvironmentStopped(name, process.sandbox.name, reason))
@@ -286,7 +285,7 @@ class Fleet:
             self._facilities.discard(process.sandbox)
         else:
             self._sandboxes.append(process.sandbox)
-        if started and not self._retired and self.function.provisioned_concurrency:
+        if process.ready and not self._retired and self.function.provisioned_concurrency:
             self._facilities.run_in_background(self._replenish())
 
     def reap(self, now: float, idle_timeout_seconds: float) -> None:

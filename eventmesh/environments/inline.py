@@ -25,7 +25,7 @@ from typing import Any, TextIO
 
 from eventmesh.clock import Clock
 from eventmesh.connectors import InvocationResult
-from eventmesh.environments import logs, results, shim
+from eventmesh.environments import logs, results, runtime
 from eventmesh.environments.contract import InvocationRequest
 from eventmesh.environments.failures import response_too_large
 from eventmesh.environments.frames import RESPONSE_LIMIT_BYTES
@@ -36,7 +36,7 @@ from eventmesh.errors import InitializationError
 from eventmesh.functions.function import Function
 from eventmesh.telemetry import LogText, Telemetry
 
-shim.MACHINERY.add(__file__)
+runtime.MACHINERY.add(__file__)
 
 
 @dataclass(slots=True, eq=False)
@@ -91,7 +91,7 @@ class _Capture(io.TextIOBase):
         return self.original.isatty()
 
 
-class _LogHandler(shim.LogHandler):
+class _LogHandler(runtime.LogHandler):
     """The runtime's log format, for records that a handler makes."""
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class _LogHandler(shim.LogHandler):
             super().emit(record)
 
 
-class _Caller(shim.Caller):
+class _Caller(runtime.Caller):
     """Awaits what `async def` handlers return on the engine's own loop."""
 
     engine_loop: asyncio.AbstractEventLoop
@@ -131,7 +131,7 @@ class _Loaded:
     function: Function
     stream: str
     caller: _Caller | None
-    failure: shim.Failure | None
+    failure: runtime.Failure | None
     init_seconds: float
     init: _Call
     fresh: bool = True
@@ -167,7 +167,9 @@ class InlinePool:
         call = _Call(request_id)
         began = self._clock.monotonic()
         outcome = await self._call(loaded.caller, function, request, call)
-        figures = Figures(self._clock.monotonic() - began, shim._rss() // 1024, init_seconds)
+        figures = Figures(
+            self._clock.monotonic() - began, runtime.peak_memory_kb() // 1024, init_seconds
+        )
         call.pour(log)
         return self._conclude(function, request_id, outcome, figures, log)
 
@@ -175,7 +177,6 @@ class InlinePool:
         """Load the handler. Raises InitializationError when that fails."""
         loaded = await self._load(function)
         if loaded.failure is not None:
-            del self._loaded[function.name, function.version]
             failure = loaded.failure
             raise InitializationError(
                 f"function {function.name} did not start: {failure.error_type}: {failure.message}"
@@ -214,7 +215,9 @@ class InlinePool:
         given = variables(function, sandbox, around)
         os.environ.update(given)
         layers = [str(layer) for layer in function.layers]
-        paths = shim.import_path(str(function.code_directory), layers, dict(function.environment))
+        paths = runtime.import_path(
+            str(function.code_directory), layers, dict(function.environment)
+        )
         sys.path[:0] = [path for path in paths if path not in sys.path]
         _forget_strangers(function)
         call = _Call("")
@@ -222,11 +225,11 @@ class InlinePool:
         began = time.perf_counter()
         caller, failure = None, None
         try:
-            handler = shim.load_handler(function.handler)
-            caller = _Caller(handler, shim.context_constants(given), function.strict_json)
+            handler = runtime.load_handler(function.handler)
+            caller = _Caller(handler, runtime.context_constants(given), function.strict_json)
             caller.engine_loop = loop
         except BaseException as error:
-            failure = shim.Failure(error)
+            failure = runtime.Failure(error)
             call.write(failure.log_text())
         finally:
             _current.reset(token)
@@ -250,7 +253,7 @@ class InlinePool:
 
     async def _call(
         self, caller: _Caller, function: Function, request: InvocationRequest, call: _Call
-    ) -> bytes | shim.Failure | SystemExit | None:
+    ) -> bytes | runtime.Failure | SystemExit | None:
         """The body, the failure, or None when the time was over first."""
         header = {
             "request_id": request.request_id,
@@ -259,8 +262,8 @@ class InlinePool:
             "client_context": request.client_context,
         }
         os.environ.update(function.environment)
-        shim._set_trace_id(request.trace_id)
-        answer: ThreadFuture[bytes | shim.Failure | SystemExit] = ThreadFuture()
+        runtime.set_trace_id(request.trace_id)
+        answer: ThreadFuture[bytes | runtime.Failure | SystemExit] = ThreadFuture()
         work = (caller, header, request.event, call, answer)
         threading.Thread(target=_run, args=work, daemon=True, name="eventmesh-inline").start()
         waiter = asyncio.wrap_future(answer)
@@ -275,7 +278,7 @@ class InlinePool:
         self,
         function: Function,
         request_id: str,
-        outcome: bytes | shim.Failure | SystemExit | None,
+        outcome: bytes | runtime.Failure | SystemExit | None,
         figures: Figures,
         log: LogStream,
     ) -> InvocationResult:
@@ -284,7 +287,7 @@ class InlinePool:
         if isinstance(outcome, SystemExit):
             status = _exit_status(outcome.code) << 8
             return results.report_exit(function, request_id, status, figures, log)
-        if isinstance(outcome, shim.Failure):
+        if isinstance(outcome, runtime.Failure):
             log.add(outcome.log_text().encode(errors="backslashreplace"))
             reply = _reply_of(outcome, request_id)
             return results.conclude(function, request_id, reply, figures, log)
@@ -298,7 +301,7 @@ class InlinePool:
         failure = loaded.failure
         assert failure is not None
         log.write(f"[ERROR] {failure.error_type}: {failure.message}\n".encode())
-        figures = Figures(0.0, shim._rss() // 1024)
+        figures = Figures(0.0, runtime.peak_memory_kb() // 1024)
         figures.status = f"error\tError Type: {failure.error_type}"
         reply = _reply_of(failure, "")
         return results.conclude(loaded.function, request_id, reply, figures, log)
@@ -309,7 +312,7 @@ def _run(
     header: dict[str, Any],
     event: bytes,
     call: _Call,
-    answer: ThreadFuture[bytes | shim.Failure | SystemExit],
+    answer: ThreadFuture[bytes | runtime.Failure | SystemExit],
 ) -> None:
     """A handler's thread."""
     _current.set(call)
@@ -321,7 +324,7 @@ def _run(
         answer.set_result(outcome)
 
 
-def _reply_of(failure: shim.Failure, request_id: str) -> Reply:
+def _reply_of(failure: runtime.Failure, request_id: str) -> Reply:
     return Reply(failure.payload(request_id), failure.error_type, failure.message)
 
 

@@ -65,9 +65,9 @@ class Launcher(Protocol):
         ...
 
 
-def command(python: Path, role: str, fd: int) -> list[str]:
-    """The command line of the shim. Isolated: no PYTHON* variables, no user site."""
-    return [str(python), "-I", "-B", str(SHIM), role, str(fd)]
+def command(python: Path, script: Path, fd: int) -> list[str]:
+    """How a script of ours is run. Isolated: no PYTHON* variables, no user site."""
+    return [str(python), "-I", "-B", str(script), str(fd)]
 
 
 def explain_start_failure(python: Path, error: object) -> InitializationError:
@@ -99,7 +99,7 @@ class SpawnLauncher:
         fd = connection.fileno()
         try:
             process = subprocess.Popen(
-                command(self._python, "environment", fd),
+                command(self._python, SHIM, fd),
                 stdin=subprocess.DEVNULL,
                 stdout=output_fd,
                 stderr=output_fd,

@@ -73,6 +73,7 @@ class EnvironmentProcess:
         "log",
         "max_memory_kb",
         "pid",
+        "ready",
         "sandbox",
         "state",
     )
@@ -101,6 +102,8 @@ class EnvironmentProcess:
         self.log = log
         self.state = State.STARTING
         self.pid = 0
+        #: its handler was loaded once
+        self.ready = False
         self.idle_since = 0.0
         self.init_seconds = 0.0
         self.max_memory_kb = 0
@@ -255,7 +258,7 @@ class EnvironmentProcess:
                 return Reply(frame.body)
             return Reply(frame.body, str(header["error_type"]), str(header["error_message"]))
         if frame.kind == frames.READY and self.state is State.STARTING:
-            self.init_seconds = float(header["init_seconds"])
+            self.ready = True
             return Reply(b"")
         if frame.kind == frames.INIT_ERROR and self.state is State.STARTING:
             return Reply(frame.body, str(header["error_type"]), str(header["error_message"]))

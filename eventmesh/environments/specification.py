@@ -14,6 +14,7 @@ from eventmesh.environments import limits, logs
 from eventmesh.functions.function import Function
 
 SHIM = Path(__file__).with_name("shim.py")
+FORK_SERVER = Path(__file__).with_name("fork_server.py")
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 

@@ -23,7 +23,7 @@ from eventmesh.environments.launchers import (
     command,
     explain_start_failure,
 )
-from eventmesh.environments.specification import clean_variables
+from eventmesh.environments.specification import FORK_SERVER, clean_variables
 from eventmesh.errors import InitializationError
 
 HELLO_SECONDS = 15.0
@@ -189,7 +189,7 @@ def _spawn(python: Path, theirs: socket.socket) -> subprocess.Popen[bytes]:
     with theirs:
         fd = theirs.fileno()
         return subprocess.Popen(
-            command(python, "zygote", fd),
+            command(python, FORK_SERVER, fd),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

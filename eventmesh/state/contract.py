@@ -96,8 +96,8 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """The event goes back to the queue as given: with its new `due_at`, `attempts`,
-    `postponements`."""
+    """The event goes back to the queue with its new `due_at`, `attempts`, `postponements` and
+    `crashes` as given; nothing else of it changes."""
 
     event: QueuedEvent
 
@@ -139,6 +139,70 @@ class AsyncEventStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A claim of one shard, held until `epoch` is raised by another claim or it is released."""
+
+    scope: str
+    shard: str
+    owner: str
+    epoch: int
+    #: where to go on: the stored position, "" when the shard was never checkpointed
+    position: str = ""
+    #: whatever is kept beside the position, "" when nothing (the state of a tumbling window)
+    state: str = ""
+    #: whether the shard was read to its end
+    finished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A shard's row as stored."""
+
+    shard: str
+    position: str
+    state: str
+    finished: bool
+    owner: str
+    epoch: int
+    #: epoch seconds until which the owner holds it; 0 when released
+    expires_at: float
+    saved_at: float
+
+
+class CheckpointStore(Protocol):
+    """Leases and checkpoints of streams: one row a shard holds owner, epoch and position
+    (invariant I5).
+
+    `scope` is the mapping's name. Every write but `acquire` names the lease and is refused once it
+    was lost.
+    """
+
+    async def load(self, scope: str) -> list[Checkpoint]:
+        """All shards of one mapping, finished ones included."""
+        ...
+
+    async def acquire(self, scope: str, shard: str, owner: str, ttl_seconds: float) -> Lease | None:
+        """Take a shard that is free, expired or already `owner`'s; the epoch is one higher each
+        time. None when held."""
+        ...
+
+    async def renew(self, lease: Lease, ttl_seconds: float) -> bool:
+        """Hold it for `ttl_seconds` from now; 0 releases. False when the lease was lost."""
+        ...
+
+    async def save(
+        self, lease: Lease, deliveries: Sequence[Delivery], durability: Durability
+    ) -> bool:
+        """Store the lease's `position`, `state` and `finished` and the failure records in one
+        transaction.
+
+        False when the lease was lost: then nothing was stored (I3 Monotone, I5 Fence, I8
+        FailureAtomic).
+        """
+        ...
+
+
 class PositionStore(Protocol):
     async def load(self, scope: str) -> dict[str, str]:
         """All positions of one source."""
@@ -147,6 +211,11 @@ class PositionStore(Protocol):
 
 class DeliveryStore(Protocol):
     """The outbox. One relay reads it, so nothing is claimed."""
+
+    async def add(self, deliveries: Sequence[Delivery], durability: Durability) -> None:
+        """Put payloads on their way: queues do so, synced, before they settle what failed for good
+        (I6)."""
+        ...
 
     async def pending(self, limit: int) -> list[Delivery]:
         """Up to `limit` deliveries, earliest due first, due or not."""
@@ -186,6 +255,7 @@ class Store(Protocol):
 
     events: AsyncEventStore
     positions: PositionStore
+    checkpoints: CheckpointStore
     deliveries: DeliveryStore
     dead_letters: DeadLetterStore
 

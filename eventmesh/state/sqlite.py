@@ -75,6 +75,7 @@ class SqliteEvents:
         await self._db.write(
             partial(event_rows.settle_events, settlements=settlements),
             synced=durability is Durability.SYNCED,
+            size=sum([_size_of(one) for one in settlements if isinstance(one, Finished)]),
         )
 
     async def next_due(self, function: str) -> float | None:
@@ -203,6 +204,12 @@ async def open_sqlite(
     finally:
         limit.cancel()
     return SqliteStore(db, opened.data_version)
+
+
+def _size_of(finished: Finished) -> int:
+    letter = finished.dead_letter
+    kept = 0 if letter is None else len(letter.payload)
+    return kept + sum([len(delivery.payload) for delivery in finished.deliveries])
 
 
 def _close_unwanted(work: asyncio.Future[Opened]) -> None:

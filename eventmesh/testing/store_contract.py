@@ -200,6 +200,13 @@ class StoreContract:
         assert await store.events.claim("f", 1, 160.0) == []
         assert await store.events.claim("f", 1, 160.25) == [given]
 
+    async def test_postponing_changes_nothing_else(self, store: Store) -> None:
+        await store.events.accept([make_event()], None, NORMAL)
+        (event,) = await store.events.claim("f", 1, 100.0)
+        odd = replace(event, payload=b"[]", function="g", request_id="other", accepted_at=0.0)
+        await store.events.settle([Postponed(odd)], NORMAL)
+        assert await store.events.claim("f", 1, 100.0) == [event]
+
     async def test_finishing_stores_deliveries_and_the_dead_letter(self, store: Store) -> None:
         await store.events.accept([make_event("r-9")], None, NORMAL)
         (event,) = await store.events.claim("f", 1, 100.0)

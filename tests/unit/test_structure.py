@@ -13,7 +13,9 @@ import pytest
 import eventmesh
 
 ROOT = Path(__file__).parents[2]
-GROUND = {"errors", "clock", "units", "messages", "connectors", "telemetry", "tasks"}
+GROUND = {
+    "errors", "clock", "units", "messages", "connectors", "telemetry", "tasks", "records", "pulling",
+}  # fmt: skip
 #: room or module -> what it may import of eventmesh, besides itself
 MAY_IMPORT = {
     "errors": set(),
@@ -23,6 +25,8 @@ MAY_IMPORT = {
     "messages": set(),
     "connectors": {"clock", "messages"},
     "telemetry": {"connectors"},
+    "records": set(),
+    "pulling": {"connectors", "records", "units"},
     "functions": GROUND,
     "state": GROUND,
     "http": GROUND,
@@ -43,7 +47,7 @@ MAY_IMPORT = {
     },
     "testing": GROUND | {"environments", "functions", "state"},
 }  # fmt: skip
-CONTRACT = {"connectors", "messages", "errors", "clock", "units"}
+CONTRACT = {"connectors", "pulling", "records", "messages", "errors", "clock", "units"}
 
 
 def imports(file: Path) -> Iterator[str]:

@@ -119,7 +119,7 @@ class Follower:
         return self._follow.adopt and (stored is None or not stored.matches(key))
 
     def _notice(self, found: Hints) -> None:
-        if found.bucket_gone:
+        if found.bucket_touched and not self._directory.is_current():
             raise BucketGone("removed or renamed")
         if found.rescan:
             self._next_scan = 0.0

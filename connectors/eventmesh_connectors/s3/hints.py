@@ -26,8 +26,8 @@ class Hints:
     emptied: list[bytes] = field(default_factory=list)
     #: notifications were lost: compare everything
     rescan: bool = False
-    #: the bucket's directory itself was removed or renamed
-    bucket_gone: bool = False
+    #: something happened to the bucket's directory itself: it may be removed or renamed
+    bucket_touched: bool = False
 
     def add(self, key: bytes, reason: int, origin: bytes | None = None) -> None:
         """Note one more reason to look at `key`, which was `origin` before."""

@@ -88,6 +88,10 @@ class InotifyWatcher:
         #: first halves of renames by cookie: where from, and whether it is a directory
         self._departures: dict[int, tuple[bytes, bool]] = {}
 
+        real = os.path.realpath(root)
+        self._name = os.path.basename(real)
+        self._above = self._watch_above(os.path.dirname(real))
+
     def scan(self) -> Listing:
         return walk(self._root, b"", self._filter, self._watch)
 
@@ -113,6 +117,14 @@ class InotifyWatcher:
     async def close(self) -> None:
         await asyncio.to_thread(self._inotify.close)
 
+    def _watch_above(self, parent: bytes) -> int:
+        """Watch for the bucket's own removal. A removed directory tells nothing itself as long as
+        someone has it open, and eventmesh does."""
+        with suppress(OSError):
+            mask = Mask.DELETE | Mask.MOVED_FROM | Mask.ONLYDIR
+            return self._inotify.add_watch(parent, mask).wd
+        return -1  # not allowed to: the next scan will see it
+
     def _watch(self, directory: bytes) -> None:
         mask = _MASK | Mask.DONT_FOLLOW if directory else _MASK
         try:
@@ -127,14 +139,17 @@ class InotifyWatcher:
         if mask & _OVERFLOW:
             found.rescan = True
         watch = event.watch
+        if watch is not None and watch.wd == self._above:
+            found.bucket_touched |= bool(event.name) and os.fsencode(event.name) == self._name
+            return
         _, directory = self._watches.get(watch.wd, (None, None)) if watch else (None, None)
         if watch is None or directory is None:
             return
         if mask & _IGNORED:
             del self._watches[watch.wd]
-        elif mask & _SELF:
-            found.bucket_gone |= not directory
-        elif event.name is not None:
+        elif event.name is None:
+            found.bucket_touched |= bool(mask & _SELF) and not directory
+        else:
             key = directory + os.fsencode(event.name)
             interpret = self._interpret_directory if mask & _ISDIR else self._interpret_file
             interpret(mask, event.cookie, key, found)
