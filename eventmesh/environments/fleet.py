@@ -54,7 +54,9 @@ class Facilities(Protocol):
         """Remove what is left of a sandbox, in the background."""
         ...
 
-    def run_in_background(self, work: Coroutine[Any, Any, None]) -> None: ...
+    def run_in_background(self, work: Coroutine[Any, Any, None]) -> object:
+        """Run `work` until the pool is closed."""
+        ...
 
 
 @dataclass(slots=True)
@@ -103,12 +105,15 @@ class Fleet:
         request, function = attempt.request, self.function
         timeout = function.timeout_seconds - attempt.spent_seconds
         deadline_ms = int((self._now() + timeout) * 1000)
-        start = logs.start_line(request.request_id, function.version)
-        attempt.process.log.begin(request.request_id, start)
-        watch = self._facilities.watch
-        if not watch.active:
-            watch.touch()
-        return attempt.process.send(encode_request(request, deadline_ms), request.event, timeout)
+        header = encode_request(request, deadline_ms)
+        future = attempt.process.send(header, request.event, timeout)
+        if future is not None:
+            start = logs.start_line(request.request_id, function.version)
+            attempt.process.log.begin(request.request_id, start)
+            watch = self._facilities.watch
+            if not watch.active:
+                watch.touch()
+        return future
 
     async def _finish(
         self, attempt: _Attempt, future: asyncio.Future[Reply | Death]
@@ -200,9 +205,11 @@ class Fleet:
         self._facilities.watch.touch()
         began = self._monotonic()
         specification = encode_specification(self.function, sandbox, around)
-        future = process.start(specification, limit_seconds)
         try:
-            outcome = await future
+            outcome = await process.start(specification, limit_seconds)
+        except OSError as error:
+            process.launch_failed(str(error))
+            outcome = await process.gone()
         except asyncio.CancelledError:
             process.kill("cancelled")
             raise

@@ -30,8 +30,8 @@ else:
 class Zygote:
     """A single-threaded server on a SOCK_SEQPACKET control socket.
 
-    Takes `start ID` with two descriptors (protocol, output) and `kill PID`; answers `started ID
-    PID`, `failed ID TEXT`, `exited PID STATUS` (as waitpid gives it). Its end is the engine's.
+    Takes `start ID` with two descriptors (protocol, output) and `kill PID`; answers `started ID PID`, `failed ID TEXT`, `exited PID STATUS` (as waitpid gives it); `ping` with `pong`. Ends with the
+    engine.
     """
 
     def __init__(self, control: socket.socket) -> None:
@@ -85,6 +85,8 @@ class Zygote:
             self._fork(words[1], fds[0], fds[1])
         elif words[0] == "kill":
             self._kill(int(words[1]))
+        elif words[0] == "ping":
+            self._send("pong")
         for fd in fds:
             os.close(fd)
 

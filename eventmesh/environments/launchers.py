@@ -47,9 +47,11 @@ class Interpreter:
 
 
 class Launcher(Protocol):
-    """Starts environments of one interpreter. Neither method waits."""
+    """Starts environments of one interpreter. Only `close` waits."""
 
     interpreter: Interpreter
+    #: it ended; nothing can be launched any more
+    lost: bool
 
     def launch(self, child: Child, connection: socket.socket, output_fd: int) -> None:
         """Start an environment on these ends of its frame socket and output pipe, and close them
@@ -60,6 +62,10 @@ class Launcher(Protocol):
         """Kill a launched process and its group; `exited` follows."""
         ...
 
+    def suspect(self) -> None:
+        """A kill had no effect in time: make sure that this launcher still does as told."""
+        ...
+
     async def close(self) -> None:
         """Kill all and wait until they are gone."""
         ...
@@ -68,6 +74,13 @@ class Launcher(Protocol):
 def command(python: Path, script: Path, fd: int) -> list[str]:
     """How a script of ours is run. Isolated: no PYTHON* variables, no user site."""
     return [str(python), "-I", "-B", str(script), str(fd)]
+
+
+def refuse_launch(child: Child, connection: socket.socket, output_fd: int) -> None:
+    """What `launch` does once the launcher has ended."""
+    connection.close()
+    os.close(output_fd)
+    asyncio.get_running_loop().call_soon(child.launch_failed, "its fork server ended")
 
 
 def explain_start_failure(python: Path, error: object) -> InitializationError:
@@ -86,6 +99,7 @@ class SpawnLauncher:
         self._loop = asyncio.get_running_loop()
         self._starter = ThreadPoolExecutor(1, "eventmesh-spawn")
         self._running: dict[int, asyncio.Event] = {}
+        self.lost = False
 
     @classmethod
     async def open(cls, python: Path) -> SpawnLauncher:
@@ -93,7 +107,10 @@ class SpawnLauncher:
         return cls(python, await asyncio.to_thread(_describe, python))
 
     def launch(self, child: Child, connection: socket.socket, output_fd: int) -> None:
-        self._starter.submit(self._spawn, child, connection, output_fd)
+        if self.lost:
+            refuse_launch(child, connection, output_fd)
+        else:
+            self._starter.submit(self._spawn, child, connection, output_fd)
 
     def _spawn(self, child: Child, connection: socket.socket, output_fd: int) -> None:
         fd = connection.fileno()
@@ -140,7 +157,11 @@ class SpawnLauncher:
         if pid in self._running:
             _kill_group(pid)
 
+    def suspect(self) -> None:
+        pass  # it kills by itself, no one else can fail to
+
     async def close(self) -> None:
+        self.lost = True
         await asyncio.to_thread(self._starter.shutdown)
         for pid, gone in list(self._running.items()):
             self.kill(pid)

@@ -76,7 +76,9 @@ class ProcessPool:
         self._launchers: dict[Path, asyncio.Task[Launcher]] = {}
         self._equipment: dict[tuple[str, str], tuple[Function, Launcher, Surroundings]] = {}
         self._prepared: asyncio.Task[None] | None = None
+        self._reaper: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
+        self._removals: set[asyncio.Future[None]] = set()
         self._closed = False
 
     # --- the contract
@@ -97,6 +99,7 @@ class ProcessPool:
         fleet = self._fleets.get((function.name, function.version))
         if fleet is not None and fleet.function == function:
             del self._fleets[function.name, function.version]
+            self._equipment.pop((function.name, function.version), None)
             await self._retire_fleet(fleet)
 
     async def close(self) -> None:
@@ -110,7 +113,9 @@ class ProcessPool:
             await _close_launcher(task)
         self._launchers.clear()
         self.watch.close()
-        await self._finish_background()
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, *self._removals, return_exceptions=True)
 
     # --- what others may ask
 
@@ -148,7 +153,8 @@ class ProcessPool:
             fleet = None
         if fleet is None:
             fleet = self._fleets[key] = Fleet(function, self)
-            self._start_reaper()
+            if self._reaper is None:
+                self._reaper = self.run_in_background(self._reap())
         return fleet
 
     async def _retire_fleet(self, fleet: Fleet) -> None:
@@ -166,10 +172,6 @@ class ProcessPool:
                 if process.pid and process.state in (State.BUSY, State.STARTING):
                     yield Watched(process, fleet.function)
 
-    def _start_reaper(self) -> None:
-        if not self._background:
-            self.run_in_background(self._reap())
-
     async def _reap(self) -> None:
         while True:
             await self.clock.sleep(max(self._idle_timeout_seconds / 10, 0.05))
@@ -183,7 +185,7 @@ class ProcessPool:
         """The launcher of the function's interpreter and what its environments are given."""
         key = (function.name, function.version)
         known = self._equipment.get(key)
-        if known is not None and known[0] is function and not getattr(known[1], "lost", False):
+        if known is not None and known[0] is function and not known[1].lost:
             return known[1], known[2]
         await self._prepare()
         launcher = await self._launcher_of(function.python)
@@ -230,20 +232,20 @@ class ProcessPool:
 
     def discard(self, sandbox: Sandbox) -> None:
         """Remove a sandbox's directory in the background."""
-        self.run_in_background(asyncio.to_thread(shutil.rmtree, sandbox.directory, True))
+        removal = asyncio.ensure_future(asyncio.to_thread(_remove, sandbox.directory))
+        self._removals.add(removal)
+        removal.add_done_callback(self._removals.discard)
 
-    def run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` as a task that `close` waits for or cancels."""
+    def run_in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` as a task that `close` cancels."""
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
-    async def _finish_background(self) -> None:
-        for task in list(self._background):
-            name = getattr(task.get_coro(), "__qualname__", "")
-            if name != "to_thread":
-                task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+
+def _remove(directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _make_room(directory: Path) -> None:
@@ -253,7 +255,7 @@ def _make_room(directory: Path) -> None:
 
 def _usable(task: asyncio.Task[Launcher]) -> bool:
     failed = task.cancelled() or task.exception() is not None
-    return not failed and not getattr(task.result(), "lost", False)
+    return not failed and not task.result().lost
 
 
 async def _close_launcher(task: asyncio.Task[Launcher]) -> None:

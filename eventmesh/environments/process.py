@@ -111,9 +111,14 @@ class EnvironmentProcess:
     def start(self, specification: bytes, limit_seconds: float) -> asyncio.Future[Reply | Death]:
         """Start the process and load the handler. The future gives a Reply without error once it
         is idle, a Reply with error when the handler could not be loaded (it dies by itself then),
-        or its Death."""
+        or its Death. Raises OSError when there are no descriptors left."""
         ours, theirs = socket.socketpair()
-        output_fd, write_fd = os.pipe()
+        try:
+            output_fd, write_fd = os.pipe()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         os.set_blocking(output_fd, False)
         self._output_fd = output_fd
         self._loop.add_reader(output_fd, self._read_output)
@@ -182,7 +187,7 @@ class EnvironmentProcess:
         self._finish(Death(self._reason or "exit", wait_status))
 
     def _give_up(self) -> None:
-        """The kill did not work through the launcher; do it here and do not trust it again."""
+        """The kill had no effect yet: do it here too, and wait no longer."""
         if self.state is State.DEAD:
             return
         if self.pid:
@@ -190,9 +195,7 @@ class EnvironmentProcess:
                 os.kill(self.pid, signal.SIGKILL)
             except OSError:
                 pass
-        suspect = getattr(self._launcher, "suspect", None)
-        if suspect is not None:
-            suspect()  # tells all its processes that they are gone
+        self._launcher.suspect()
         self._finish(Death(self._reason or "error"))
 
     def _finish(self, death: Death) -> None:

@@ -31,7 +31,8 @@ def new_sandbox(function: Function, work_directory: Path, now: float) -> Sandbox
     """A sandbox with a name of its own; its directory is made by the environment."""
     name = secrets.token_hex(16)
     stream = logs.stream_name(now, function.version, name)
-    return Sandbox(name, stream, work_directory / "tmp" / name)
+    # short: paths of Unix sockets made in it must stay below 108 bytes
+    return Sandbox(name, stream, work_directory / "tmp" / name[:12])
 
 
 @dataclass(frozen=True, slots=True)

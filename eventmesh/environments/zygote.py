@@ -22,11 +22,14 @@ from eventmesh.environments.launchers import (
     Interpreter,
     command,
     explain_start_failure,
+    refuse_launch,
 )
 from eventmesh.environments.specification import FORK_SERVER, clean_variables
 from eventmesh.errors import InitializationError
 
 HELLO_SECONDS = 15.0
+#: a zygote answers within milliseconds; one that is stopped never does
+ANSWER_SECONDS = 1.0
 _MESSAGE_BYTES = 65536
 
 _Message = tuple[bytes, tuple[socket.socket, int] | None]
@@ -47,6 +50,7 @@ class ZygoteLauncher:
         self._starting: dict[str, Child] = {}
         self._children: dict[int, Child] = {}
         self._unsent: deque[_Message] = deque()
+        self._patience: asyncio.TimerHandle | None = None
         self.lost = False
 
     @classmethod
@@ -81,9 +85,7 @@ class ZygoteLauncher:
 
     def launch(self, child: Child, connection: socket.socket, output_fd: int) -> None:
         if self.lost:
-            connection.close()
-            os.close(output_fd)
-            self._loop.call_soon(child.launch_failed, "its fork server ended")
+            refuse_launch(child, connection, output_fd)
             return
         name = str(next(self._numbers))
         self._starting[name] = child
@@ -142,6 +144,8 @@ class ZygoteLauncher:
             self._children.pop(int(first)).exited(int(second))
         elif word == "failed":
             self._starting.pop(first).launch_failed(second)
+        elif word == "pong":
+            self._reassure()
         elif word == "hello":
             self._welcome(rest)
 
@@ -152,15 +156,27 @@ class ZygoteLauncher:
             self._hello.set_result(Interpreter(version, facts["private_tmp"], paths))
 
     def suspect(self) -> None:
-        """It no longer does as told (stopped by a handler, say): end it, and with it all."""
+        """Ask it for a sign of life; without one (a handler stopped it, say) end it, and with it
+        its environments."""
+        if self._patience is None and not self.lost:
+            self._patience = self._loop.call_later(ANSWER_SECONDS, self._end_silent)
+            self._send(b"ping")
+
+    def _end_silent(self) -> None:
         if self._process is not None and not self.lost:
             self._process.send_signal(signal.SIGKILL)
             self._lose()
+
+    def _reassure(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def _lose(self) -> None:
         if self.lost:
             return
         self.lost = True
+        self._reassure()
         self._loop.remove_reader(self._control.fileno())
         self._loop.remove_writer(self._control.fileno())
         self._control.close()

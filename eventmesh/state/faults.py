@@ -71,8 +71,8 @@ def _full(file: Path, reason: str) -> StateFull:
 def unsynced(file: Path) -> StateError:
     """The error for a file that cannot be trusted to keep what it takes."""
     return StateError(
-        f"the disk failed to keep what was written to {file} (fsync); eventmesh writes nothing more "
-        "to it until it is started again. Check the disk (`dmesg`)"
+        f"the disk failed to keep what was written to {file} (fsync); eventmesh writes nothing "
+        "more to it until it is started again. Check the disk (`dmesg`)"
     )
 
 

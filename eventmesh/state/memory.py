@@ -154,6 +154,11 @@ class _MemoryDeliveries:
     def __init__(self, rows: _Rows) -> None:
         self._rows = rows
 
+    async def add(self, deliveries: Sequence[Delivery], durability: Durability) -> None:
+        self._rows.refuse_closed()
+        for delivery in deliveries:
+            self._rows.add_delivery(delivery)
+
     async def pending(self, limit: int) -> list[Delivery]:
         self._rows.refuse_closed()
         return heapq.nsmallest(

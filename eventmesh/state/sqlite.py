@@ -94,6 +94,13 @@ class SqliteDeliveries:
     def __init__(self, db: Database) -> None:
         self._db = db
 
+    async def add(self, deliveries: Sequence[Delivery], durability: Durability) -> None:
+        await self._db.write(
+            partial(delivery_rows.insert_deliveries, deliveries=deliveries),
+            synced=durability is Durability.SYNCED,
+            size=sum([len(delivery.payload) for delivery in deliveries]),
+        )
+
     async def pending(self, limit: int) -> list[Delivery]:
         return await self._db.read(partial(delivery_rows.read_pending, limit=limit))
 

@@ -308,6 +308,14 @@ class StoreContract:
 
     # deliveries
 
+    async def test_deliveries_may_come_without_an_event(self, store: Store) -> None:
+        added = [make_delivery(f"d-{n}", payload=b"\x00", attributes={"A": "b"}) for n in range(60)]
+        await store.deliveries.add(added[:59], SYNCED)
+        await store.deliveries.add([], NORMAL)
+        await store.deliveries.add(added[59:], NORMAL)
+        assert [replace(one, id=0) for one in await store.deliveries.pending(99)] == added
+        assert await store.backlog() == {}
+
     async def test_deliveries_come_earliest_due_first(self, store: Store) -> None:
         dues = {"late": 1e12, "b": 20.0, "a": 10.0, "c": 20.0}
         deliveries = tuple(make_delivery(name, due_at=due) for name, due in dues.items())
@@ -433,6 +441,7 @@ class StoreContract:
             store.events.settle([Finished(event)], NORMAL),
             store.events.next_due("f"),
             store.positions.load("m"),
+            store.deliveries.add([delivery], SYNCED),
             store.deliveries.pending(1),
             store.deliveries.complete(delivery),
             store.deliveries.postpone(delivery),

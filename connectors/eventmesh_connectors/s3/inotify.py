@@ -121,6 +121,8 @@ class InotifyWatcher:
         """Watch for the bucket's own removal. A removed directory tells nothing itself as long as
         someone has it open, and eventmesh does."""
         with suppress(OSError):
+            if not self._name:
+                return -1  # the whole file system is the bucket
             mask = Mask.DELETE | Mask.MOVED_FROM | Mask.ONLYDIR
             return self._inotify.add_watch(parent, mask).wd
         return -1  # not allowed to: the next scan will see it
@@ -140,7 +142,8 @@ class InotifyWatcher:
             found.rescan = True
         watch = event.watch
         if watch is not None and watch.wd == self._above:
-            found.bucket_touched |= bool(event.name) and os.fsencode(event.name) == self._name
+            name = event.name
+            found.bucket_touched |= name is not None and os.fsencode(name) == self._name
             return
         _, directory = self._watches.get(watch.wd, (None, None)) if watch else (None, None)
         if watch is None or directory is None:

@@ -31,7 +31,10 @@ logger.setLevel(logging.WARNING)
 
 
 class Alarm(Protocol):
-    """What the timer wakes."""
+    """What the timer wakes. `text` names it."""
+
+    @property
+    def text(self) -> str: ...
 
     @property
     def moment(self) -> datetime | None:
@@ -123,7 +126,7 @@ class ScheduleTimer:
         if alarm.moment is None:
             return None
         return self.scheduler.add_job(
-            alarm.ring, AlarmTrigger(alarm), name="alarm", next_run_time=alarm.moment
+            alarm.ring, AlarmTrigger(alarm), name=alarm.text, next_run_time=alarm.moment
         )
 
     def remove(self, job: Job | None) -> None:

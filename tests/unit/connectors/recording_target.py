@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ class RecordingTarget:
     calls: list[tuple[list[Any], dict[str, str | None]]] = field(default_factory=list)
     #: raised by the next calls, one each
     failures: list[Exception] = field(default_factory=list)
+    #: set by every successful call
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def invoke(self, event: bytes) -> InvocationResult:
         raise AssertionError("this source only enqueues")
@@ -49,7 +52,15 @@ class RecordingTarget:
                 self.positions.pop(key, None)
             else:
                 self.positions[key] = position
+        self.changed.set()
         return [f"request-{len(self.calls)}-{number}" for number in range(len(events))]
+
+    async def until(self, count: int, seconds: float = 30) -> None:
+        """Wait until `count` events came, in real time; TimeoutError after `seconds`."""
+        async with asyncio.timeout(seconds):
+            while len(self.events) < count:
+                self.changed.clear()
+                await self.changed.wait()
 
     @property
     def events(self) -> list[Any]:

@@ -79,7 +79,7 @@ def test_a_clock_set_back_fires_nothing() -> None:
 
 
 def test_years_of_missed_minutes_are_not_walked_through() -> None:
-    later = NOON + timedelta(days=365_000 // 100)
+    later = NOON + timedelta(days=3650)
     decision = decide(rules("all", maximum=3), NOON, later, starting=True)
     assert decision == Decision((later - 2 * MINUTE, later - MINUTE, later), later, None)
     assert decide(rules("none"), NOON, later, starting=True) == Decision((), later, None)
@@ -140,7 +140,6 @@ def test_however_the_clock_moves_each_slot_fires_once_and_in_order(
             break
         expected.append(slot)
     assert fired == expected
-    assert all(slot <= latest < plan.spread.moment(slot) + 30 * 3600 * MINUTE for slot in fired)
 
 
 @settings(max_examples=100, deadline=None)
