@@ -12,11 +12,13 @@ from pathlib import Path
 
 from eventmesh.api.client import Answer
 from eventmesh.clock import SystemClock
+from eventmesh.config.handler_complaints import Complaint, explain_failure, explain_value
 from eventmesh.config.loader import LoadedConfig
-from eventmesh.environments.pool import ProcessPool
-from eventmesh.errors import EventMeshError, Problem
+from eventmesh.environments.pool import INIT_LIMIT_SECONDS, ProcessPool
+from eventmesh.errors import EventMeshError, InitializationError, Problem
 from eventmesh.functions.catalog import FunctionCatalog
 from eventmesh.functions.function import Function
+from eventmesh.functions.handler_source import read_module, split_handler
 from eventmesh.functions.names import parse_reference
 from eventmesh.functions.preparation import prepare_function, prepare_functions
 from eventmesh.invocation.concurrency import ConcurrencyLimits
@@ -25,10 +27,12 @@ from eventmesh.invocation.invoker import Call, Invoker, new_request_id
 from eventmesh.state.contract import Durability, QueuedEvent
 from eventmesh.state.lock import describe_holder
 from eventmesh.state.sqlite import open_sqlite
-from eventmesh.telemetry import Telemetry
+from eventmesh.telemetry import LogText, Subscriber, Telemetry, TelemetryEvent
 
 #: handlers imported at once by `validate`
 CHECKED_AT_ONCE = 4
+#: of what a function writes while it is imported, for finding out why it failed
+KEPT_LOG_CHARACTERS = 64 * 1024
 
 
 async def invoke_here(config: LoadedConfig, name: str, event: bytes, kind: str) -> Answer:
@@ -63,28 +67,56 @@ async def invoke_here(config: LoadedConfig, name: str, event: bytes, kind: str) 
     )
 
 
-async def handler_problems(config: LoadedConfig) -> list[Problem]:
-    """Import every function's handler in an environment of its own; what fails, as problems."""
+async def handler_problems(
+    config: LoadedConfig, limit_seconds: float = INIT_LIMIT_SECONDS
+) -> list[Problem]:
+    """Import every function's handler in an environment of its own, each for up to
+    `limit_seconds`; what fails, as problems at the handler's place, without its source line."""
     turns = asyncio.Semaphore(CHECKED_AT_ONCE)
-    async with _pool(config) as pool:
+    said = _Said()
+    async with _pool(config, said, limit_seconds) as pool:
 
         async def check(function: Function) -> Problem | None:
             async with turns:
-                return await _problem(config, pool, function)
+                complaint = await _complaint(config, pool, function, said)
+            return None if complaint is None else _problem(config, function, complaint)
 
         found = await asyncio.gather(*(check(function) for function in config.functions))
     return [problem for problem in found if problem is not None]
 
 
-async def _problem(config: LoadedConfig, pool: ProcessPool, function: Function) -> Problem | None:
+class _Said(dict[str, str]):
+    """A telemetry subscriber: the end of what each function's environments wrote."""
+
+    def __call__(self, event: TelemetryEvent) -> None:
+        if isinstance(event, LogText):
+            text = self.get(event.function, "") + event.text.decode(errors="replace")
+            self[event.function] = text[-KEPT_LOG_CHARACTERS:]
+
+
+async def _complaint(
+    config: LoadedConfig, pool: ProcessPool, function: Function, said: _Said
+) -> Complaint | None:
+    """Message and hint when the function's handler does not load."""
     try:
         ready = await asyncio.to_thread(prepare_function, function, _unpacked(config))
-        await pool.provision(replace(ready, provisioned_concurrency=1))
     except EventMeshError as error:
-        line, column = config.handler_places[function.name]
-        return Problem(str(config.path), line, column, f"function '{function.name}': {error}")
-    await pool.retire(replace(ready, provisioned_concurrency=1))
-    return None
+        return str(error), ""
+    provisioned = replace(ready, provisioned_concurrency=1)
+    module, _ = split_handler(ready.handler)
+    source = await asyncio.to_thread(read_module, (ready.code_directory, *ready.layers), module)
+    try:
+        await pool.provision(provisioned)
+    except InitializationError as error:
+        return explain_failure(ready, str(error), said.get(ready.name, ""), source)
+    await pool.retire(provisioned)
+    return explain_value(ready, source)
+
+
+def _problem(config: LoadedConfig, function: Function, complaint: Complaint) -> Problem:
+    line, column = config.handler_places[function.name]
+    message, hint = complaint
+    return Problem(str(config.path), line, column, f"function '{function.name}': {message}", hint)
 
 
 def _unpacked(config: LoadedConfig) -> Path:
@@ -105,13 +137,21 @@ async def _store(config: LoadedConfig, name: str, qualifier: str, event: bytes) 
 
 
 @contextlib.asynccontextmanager
-async def _pool(config: LoadedConfig) -> AsyncIterator[ProcessPool]:
+async def _pool(
+    config: LoadedConfig,
+    subscriber: Subscriber | None = None,
+    limit_seconds: float = INIT_LIMIT_SECONDS,
+) -> AsyncIterator[ProcessPool]:
+    telemetry = Telemetry()
+    if subscriber is not None:
+        telemetry.subscribe(subscriber)
     with tempfile.TemporaryDirectory(prefix="eventmesh-") as directory:
         pool = ProcessPool(
             SystemClock(),
-            Telemetry(),
+            telemetry,
             work_directory=Path(directory),
             base_directory=config.base_directory,
+            init_limit_seconds=limit_seconds,
         )
         try:
             yield pool

@@ -8,34 +8,45 @@ import importlib
 import sys
 
 import click
+from click.shell_completion import CompletionItem
 
 from eventmesh import __version__
 
+#: command -> its module here, and what `eventmesh --help` says of it
 COMMANDS = {
-    "run": "run",
-    "validate": "validate",
-    "invoke": "invoke",
-    "generate-event": "generate_event",
-    "connectors": "connectors",
-    "schema": "schema",
-    "dlq": "dlq",
-    "completion": "completion",
+    "run": ("run", "Wire the triggers in a file to their handlers until stopped."),
+    "validate": ("validate", "Check a mappings file and that its handlers import."),
+    "invoke": ("invoke", "Invoke a function with an event and print its result."),
+    "generate-event": ("generate_event", "Print a sample event, as a handler would get it."),
+    "connectors": ("connectors", "List the installed connectors and their settings."),
+    "schema": ("schema", "Print the JSON Schema of mappings.yaml."),
+    "dlq": ("dlq", "List, show and send again events that ended in failure."),
+    "completion": ("completion", "Print the completion script of a shell."),
 }
 
 
 class LazyGroup(click.Group):
-    """Imports a command's module only when it is needed, and suggests the nearest name for an
+    """Imports a command's module only when it is called, and suggests the nearest name for an
     unknown one."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        module = COMMANDS.get(name)
-        if module is None:
+        if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"eventmesh.cli.{module}").command
+        module = importlib.import_module(f"eventmesh.cli.{COMMANDS[name][0]}")
+        command: click.Command = module.command
         return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = [name for name in COMMANDS if name.startswith(incomplete)]
+        options = click.Command.shell_complete(self, context, incomplete)
+        return [*(CompletionItem(name, help=COMMANDS[name][1]) for name in names), *options]
 
     def resolve_command(
         self, context: click.Context, args: list[str]

@@ -31,14 +31,19 @@ file_option = click.option(
 )
 
 
-def load_or_exit(file: Path) -> LoadedConfig:
-    """The configuration in `file`. Prints warnings; exits with 3 after printing every problem."""
+def load(file: Path) -> LoadedConfig:
+    """The configuration in `file`, connectors included. Raises ConfigError."""
     from eventmesh import registry
     from eventmesh.config import loader
 
     options_for = partial(registry.options_for, base_directory=file.parent)
+    return loader.load(file, environ=os.environ, options_for=options_for)
+
+
+def load_or_exit(file: Path) -> LoadedConfig:
+    """As `load`, but prints warnings, and exits with 3 after printing every problem."""
     try:
-        config = loader.load(file, environ=os.environ, options_for=options_for)
+        config = load(file)
     except ConfigError as error:
         fail_with_problems(error.problems)
     for warning in config.warnings:
@@ -58,7 +63,7 @@ def fail_with_problems(problems: list[Problem]) -> NoReturn:
     for problem in problems:
         print_problem(problem)
     count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
-    click.echo(f"{count} found; nothing was started.", err=True)
+    click.echo(f"{count} found.", err=True)
     sys.exit(ExitCode.CONFIG)
 
 

@@ -91,10 +91,12 @@ def load(path: Path, *, environ: Mapping[str, str], options_for: OptionsFor) -> 
         path=Path(path).absolute(),
         warnings=_warnings(model, file),
         secrets=filled.secrets,
-        handler_places={
-            name: document.value_position(("functions", name, "handler")) for name in model.functions
-        },
+        handler_places={n: document.value_position(_handler(n)) for n in model.functions},
     )
+
+
+def _handler(function: str) -> KeyPath:
+    return ("functions", function, "handler")
 
 
 def _read(path: Path, file: str) -> bytes:

@@ -14,6 +14,7 @@ from eventmesh.config import shape
 from eventmesh.config.model import FunctionSettings, MappingsFile
 from eventmesh.config.wiring import ESCAPE_HATCH, FUNCTION_DESTINATION, MappingKeys
 from eventmesh.connectors import Connector, Options
+from eventmesh.pulling import PullOptions
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -41,15 +42,21 @@ def json_schema(connectors: Mapping[str, Connector]) -> Schema:
 
 def _event(sources: Mapping[str, type[Options]], definitions: Schema) -> Schema:
     """One connector's key with its options, or an import string and its options."""
-    own = _model_schema(MappingKeys, "", {})["properties"]
+    every = _model_schema(MappingKeys, "", {})["properties"]
+    every["on_failure"] = {
+        "$ref": "#/$defs/destination",
+        "description": every["on_failure"]["description"],
+    }
+    pushed = {key: rule for key, rule in every.items() if key != "on_failure"}
     alternatives = []
     for name, options in sources.items():
         value = _options_schema(name, "source", options, definitions)
+        own = every if issubclass(options, PullOptions) else pushed
         for key, rule in own.items():
             definitions[f"{name}-source"]["properties"].setdefault(key, rule)
         alternatives.append(_object({name: value, **own}, [name]))
     path = {"type": "string", "pattern": ":", "description": "package.module:attribute"}
-    alternatives.append({"type": "object", "properties": {ESCAPE_HATCH: path, **own}})
+    alternatives.append({"type": "object", "properties": {ESCAPE_HATCH: path, **every}})
     alternatives[-1]["required"] = [ESCAPE_HATCH]
     return {"description": "What triggers the function.", "oneOf": alternatives}
 

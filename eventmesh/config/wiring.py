@@ -9,7 +9,7 @@ the connector has an option of that name itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -22,6 +22,7 @@ from eventmesh.config.problems import Findings
 from eventmesh.connectors import Options
 from eventmesh.errors import ConnectorError
 from eventmesh.functions.function import DestinationReference
+from eventmesh.pulling import PullOptions
 
 Role = Literal["source", "destination"]
 Model = TypeVar("Model", bound=BaseModel)
@@ -46,6 +47,10 @@ class MappingKeys(BaseModel):
         description="The mapping's name; positions are stored under it.",
     )
     enabled: bool = Field(default=True, description="Whether the source runs at all.")
+    on_failure: Any | None = Field(
+        default=None,
+        description="Where records of batches that were given up go; for queues and streams.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ class MappingConfig:
     options: Options
     enabled: bool
     line: int
+    on_failure: DestinationReference | None = None
 
 
 @dataclass(slots=True)
@@ -86,7 +92,21 @@ class Wiring:
         options = self._options(options_type, raw, options_path)
         if options is None or keys is None:
             return None
-        return self._mapping(function, name, options, keys, (*path, connector))
+        failure_path = (*(path if "on_failure" in beside else options_path), "on_failure")
+        found = self._mapping(function, name, options, keys, (*path, connector))
+        if found is None or keys.on_failure is None:
+            return found
+        return self._with_on_failure(found, keys.on_failure, failure_path)
+
+    def _with_on_failure(
+        self, mapping: MappingConfig, raw: Any, path: KeyPath
+    ) -> MappingConfig | None:
+        if not isinstance(mapping.options, PullOptions):
+            message = f"'{mapping.connector}' invokes asynchronously: retries are the function's"
+            self.findings.add(path, message, "move 'on_failure' to the function", at="key")
+            return None
+        reference = self.destination(mapping.function, raw, path)
+        return None if reference is None else replace(mapping, on_failure=reference)
 
     def _mapping(
         self, function: str, connector: str, options: Options, keys: MappingKeys, path: KeyPath

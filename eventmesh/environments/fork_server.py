@@ -30,8 +30,9 @@ else:
 class Zygote:
     """A single-threaded server on a SOCK_SEQPACKET control socket.
 
-    Takes `start ID` with two descriptors (protocol, output) and `kill PID`; answers `started ID PID`, `failed ID TEXT`, `exited PID STATUS` (as waitpid gives it); `ping` with `pong`. Ends with the
-    engine.
+    Takes `start ID` with two descriptors (protocol, output), `kill PID` and `ping`; answers
+    `started ID PID`, `failed ID TEXT`, `exited PID STATUS` (as waitpid gives it) and `pong`.
+    Ends with the engine.
     """
 
     def __init__(self, control: socket.socket) -> None:

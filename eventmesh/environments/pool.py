@@ -113,8 +113,8 @@ class ProcessPool:
             await _close_launcher(task)
         self._launchers.clear()
         self.watch.close()
-        for task in self._background:
-            task.cancel()
+        for work in self._background:
+            work.cancel()
         await asyncio.gather(*self._background, *self._removals, return_exceptions=True)
 
     # --- what others may ask

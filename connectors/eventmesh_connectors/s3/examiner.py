@@ -77,6 +77,7 @@ class Examiner:
             status = self._directory.status(key)
         except OSError as error:
             self._log.warning("cannot look at %s: %s", encode_key(key), error.strerror)
+            self.waiting.take(key)
             return []
         if status is None:
             self.waiting.take(key)
@@ -85,8 +86,10 @@ class Examiner:
         if known is not None and is_same(known, stamp) and not reasons & hints.CLOSED:
             self.waiting.take(key)
             return []
-        if reasons == hints.LINKED and status.st_nlink == 1:
-            return []  # just created; its close will be told
+        if reasons == hints.LINKED:
+            # just made: its writer's close will be told, but a second name for a file has none
+            self.waiting.postpone(key, hints.FOUND, self._clock.monotonic())
+            return []
         if origin is not None and self._is_renamed(origin, stamp):
             return self._rename(key, origin, stamp, keys)
         return self._read(key, reasons, stamp)
@@ -127,8 +130,9 @@ class Examiner:
             file = self._directory.open(key)
         except OSError:
             return self._conclude_unreadable(key, reasons, stamp)
-        if file is None:
-            return []  # vanished just now; that will be told too
+        if file is None:  # vanished just now; that will be told too
+            self.waiting.take(key)
+            return []
         try:
             return self._read_open(key, file, reasons)
         except OSError as error:

@@ -61,11 +61,11 @@ class OpenFile:
     def md5(self, size: int, stopping: Callable[[], bool]) -> bytes:
         """The MD5 of the content. Raises Stopped between blocks once `stopping()`; OSError."""
         digest = hashlib.md5(usedforsecurity=False)
-        read = 0
-        while block := os.read(self._descriptor, _BLOCK):
+        read, asked = 0, min(size + 1, _BLOCK)
+        while block := os.read(self._descriptor, asked):
             digest.update(block)
             read += len(block)
-            if read == size and len(block) < _BLOCK:
+            if read == size and len(block) < asked:
                 break
             if stopping():
                 raise Stopped

@@ -11,7 +11,7 @@ from eventmesh_connectors.s3.catalogue import Listing
 FOUND = 1  #: a walk saw it and it is not as catalogued
 CLOSED = 2  #: a writer closed it, so its content may be new although it looks the same
 MOVED = 4  #: it was renamed to this key
-LINKED = 8  #: the name is new; the file may be an old one that got a second name
+LINKED = 8  #: the name is new, and the file perhaps not written yet
 GONE = 16  #: it was removed or renamed away
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from eventmesh.connectors import SourceContext, Target
@@ -47,6 +48,7 @@ class S3Source:
         self._stopping = threading.Event()
         #: set when inotify cannot be used although it should be
         self._limit: str | None = None
+        self._ready = False
 
     async def run(self, target: Target) -> None:
         """Follow the bucket until cancelled; see `PushSource.run`.
@@ -63,7 +65,7 @@ class S3Source:
             try:
                 await self._follow(directory, catalogue, target)
             except BucketGone as gone:
-                self._log.warning("%s is gone (%s); waiting for it", self._options.resource, gone)
+                self._report_gone(gone)
             except WatchesExhausted as exhausted:
                 self._limit = str(exhausted)
                 self._log.error("%s; polling until the next start", exhausted)
@@ -88,10 +90,14 @@ class S3Source:
     async def _open_again(self) -> BucketDirectory:
         """Wait until the bucket is there; whoever removed it makes it anew."""
         while True:
-            try:
+            await self._clock.sleep(self._options.poll_interval)
+            with suppress(OSError):
                 return await asyncio.to_thread(BucketDirectory, self._path)
-            except OSError:
-                await self._clock.sleep(self._options.poll_interval)
+
+    def _report_gone(self, gone: BucketGone) -> None:
+        if self._ready:
+            self._log.warning("%s is gone (%s); waiting for it", self._options.resource, gone)
+        self._ready = False
 
     async def _follow(
         self, directory: BucketDirectory, catalogue: Catalogue, target: Target
@@ -105,6 +111,7 @@ class S3Source:
             batch, files = await self._in_thread(follower.begin)
             await self._deliver(batch, follower, catalogue, target)
             self._context.announce(f"{how} ({files})")
+            self._ready = True
             while True:
                 batch = await self._in_thread(follower.step)
                 await self._deliver(batch, follower, catalogue, target)
