@@ -42,13 +42,18 @@ def workspace() -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def wait_until(look: Callable[[], bool], what: str, seconds: float = _PATIENCE_SECONDS) -> None:
-    """Look every millisecond. Raises TimeoutError."""
+def wait_until(
+    look: Callable[[], bool],
+    what: str,
+    seconds: float = _PATIENCE_SECONDS,
+    pause_seconds: float = 0.001,
+) -> None:
+    """Look again and again until it is so. Raises TimeoutError."""
     deadline = time.monotonic() + seconds
     while not look():
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {seconds:g} s")
-        time.sleep(0.001)
+        time.sleep(pause_seconds)
 
 
 def accepts(port: int) -> bool:

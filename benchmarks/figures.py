@@ -92,6 +92,9 @@ class Findings:
         name = peer if theirs else ""
         self.figures.append(Figure(measure, unit, tuple(ours), name, tuple(theirs or ()), goals))
 
+    def as_json(self) -> dict[str, Any]:
+        return {"figures": [one.as_json() for one in self.figures], "notes": self.notes}
+
 
 _HEAD = ("benchmark", "measure", "unit", "eventmesh", "peer", "", "ratio", "goal", "met", "spread")
 _LEFT = (0, 1, 2, 5, 7)

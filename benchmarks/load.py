@@ -68,12 +68,10 @@ def measure(request: Request, connections: int, seconds: float) -> Load:
 
 def _wrk_command(request: Request, connections: int, seconds: float) -> list[str]:
     url = f"http://127.0.0.1:{request.port}{request.path}"
-    length = f"{max(1, round(seconds * 1000))}"
-    options = ["-t1", f"-c{connections}", "-d1s", "--timeout", "10s", "-s", str(_SCRIPT), url]
-    options[2] = f"-d{max(1, round(seconds))}s"
+    duration = f"-d{max(1, round(seconds))}s"  # wrk knows whole seconds only
+    options = ["-t1", f"-c{connections}", duration, "--timeout", "10s", "-s", str(_SCRIPT)]
     headers = [f"{name}: {value}" for name, value in request.headers.items()]
-    del length
-    return [str(_WRK), *options, "--", request.body.decode(), *headers]
+    return [str(_WRK), *options, url, "--", request.body.decode(), *headers]
 
 
 def _own_command(request: Request, connections: int, seconds: float) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -97,7 +98,8 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         end(self.process)
-        time.sleep(0.05)  # its runtime notices, too
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # the emulator leaves its runtime behind
 
     @property
     def runs(self) -> bool:

@@ -109,7 +109,7 @@ def _make_directory(path: str) -> None:
     """Make `path` and what is missing above it, durably."""
     if os.path.isdir(path):
         return
-    parent = os.path.dirname(path)
+    parent = os.path.dirname(path) or "."
     _make_directory(parent)
     with suppress(FileExistsError):
         os.mkdir(path)

@@ -8,7 +8,6 @@ import importlib
 import sys
 
 import click
-from click.shell_completion import CompletionItem
 
 from eventmesh import __version__
 
@@ -42,11 +41,6 @@ class LazyGroup(click.Group):
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
-
-    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
-        names = [name for name in COMMANDS if name.startswith(incomplete)]
-        options = click.Command.shell_complete(self, context, incomplete)
-        return [*(CompletionItem(name, help=COMMANDS[name][1]) for name in names), *options]
 
     def resolve_command(
         self, context: click.Context, args: list[str]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -10,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import orjson
 
+from eventmesh.cli.completion import complete_function
 from eventmesh.cli.loading import fail, file_option, load_or_exit
 from eventmesh.errors import EventMeshError
 
 if TYPE_CHECKING:
+    from eventmesh.config.loader import LoadedConfig
     from eventmesh.state.contract import DeadLetter, Store
 
 T = TypeVar("T")
@@ -34,14 +34,21 @@ def command() -> None:
 
 @command.command("list")
 @file_option
-@click.option("--function", help="Only this function's.")
+@click.option("--function", shell_complete=complete_function, help="Only this function's.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 100_000))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_letters(file: Path, function: str | None, limit: int, as_json: bool) -> None:
-    """List dead letters, newest first."""
-    letters = _with_store(file, lambda store: store.dead_letters.list(function, limit))
+    """List dead letters, newest first.
+
+    \b
+    Examples:
+      eventmesh dlq list --function thumbnail
+      eventmesh dlq list --json | jq -r .request_id
+    """
+    config = load_or_exit(file)
+    letters = _with_store(config, lambda store: store.dead_letters.list(function, limit)) or []
     for letter in letters:
-        click.echo(orjson.dumps(_fields(letter)) if as_json else _line(letter))
+        _print_json(letter) if as_json else click.echo(_line(letter))
     if not letters and not as_json:
         click.echo("no dead letters")
 
@@ -51,29 +58,54 @@ def list_letters(file: Path, function: str | None, limit: int, as_json: bool) ->
 @file_option
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 def show_letter(request_id: str, file: Path, as_json: bool) -> None:
-    """Show one dead letter with its event; the first characters of its REQUEST_ID will do."""
-    letter = _with_store(file, lambda store: store.dead_letters.get(request_id))
+    """Show one dead letter with its event; the first characters of its REQUEST_ID will do.
+
+    \b
+    Examples:
+      eventmesh dlq show 7f3a91c2
+      eventmesh dlq show 7f3a91c2 --json | jq -r .event | eventmesh invoke thumbnail -e -
+    """
+    config = load_or_exit(file)
+    letter = _with_store(config, lambda store: store.dead_letters.get(request_id))
     if letter is None:
         fail(f"no dead letter '{request_id}'; `eventmesh dlq list` shows them")
     if as_json:
-        click.echo(orjson.dumps(_fields(letter)))
+        _print_json(letter)
         return
     for name, value in _fields(letter).items():
         if value not in (None, ""):
-            click.echo(f"{name:<14} {value}")
+            click.echo(f"{name:<14} {_time(value) if name.endswith('_at') else _safe(str(value))}")
 
 
 @command.command("redrive")
 @click.argument("request_ids", nargs=-1)
 @file_option
-@click.option("--function", help="All of this function's that were not sent again yet.")
+@click.option(
+    "--function",
+    shell_complete=complete_function,
+    help="All of this function's that were not sent again yet.",
+)
 def redrive(request_ids: tuple[str, ...], file: Path, function: str | None) -> None:
-    """Queue dead letters again, by REQUEST_IDS or by --function. A running engine attempts them at
-    once."""
+    """Queue dead letters again, by REQUEST_IDS or by --function.
+
+    A running engine attempts them at once, else the next one does.
+
+    \b
+    Examples:
+      eventmesh dlq redrive 7f3a91c2 80bb0d11
+      eventmesh dlq redrive --function thumbnail
+    """
     if not request_ids and not function:
         raise click.UsageError("name the request ids, or --function NAME")
-    count = _with_store(file, lambda store: _redrive(store, request_ids, function))
-    click.echo(f"{count} queued again")
+    config = load_or_exit(file)
+    count = _with_store(config, lambda store: _redrive(store, request_ids, function))
+    if count is None and request_ids:
+        fail(f"no dead letter '{request_ids[0]}'; nothing was queued")
+    from eventmesh.state.lock import describe_holder
+
+    running = count and describe_holder(config.state_directory) is not None
+    when = "" if running or not count else "; the next `eventmesh run` attempts them"
+    click.echo(f"{count or 0} queued again{when}")
 
 
 async def _redrive(store: Store, request_ids: tuple[str, ...], function: str | None) -> int:
@@ -92,10 +124,16 @@ async def _redrive(store: Store, request_ids: tuple[str, ...], function: str | N
     return len(letters)
 
 
-def _with_store(file: Path, work: Callable[[Store], Awaitable[T]]) -> T:
-    config = load_or_exit(file)
+def _with_store(config: LoadedConfig, work: Callable[[Store], Awaitable[T]]) -> T | None:
+    """What `work` gives for the state of `config`; None when there is no state yet."""
+    import asyncio
+
     from eventmesh.clock import SystemClock
+    from eventmesh.state.opening import STATE_FILE
     from eventmesh.state.sqlite import open_sqlite
+
+    if not (config.state_directory / STATE_FILE).exists():
+        return None
 
     async def run() -> T:
         store = await open_sqlite(config.state_directory, SystemClock(), exclusive=False)
@@ -110,13 +148,28 @@ def _with_store(file: Path, work: Callable[[Store], Awaitable[T]]) -> T:
         fail(error)
 
 
+def _print_json(letter: DeadLetter) -> None:
+    import orjson
+
+    click.echo(orjson.dumps(_fields(letter)))
+
+
 def _line(letter: DeadLetter) -> str:
-    failed = datetime.fromtimestamp(letter.failed_at).strftime("%Y-%m-%d %H:%M:%S")
     again = "  (sent again)" if letter.redriven_at else ""
-    error = f"{letter.error_type}: {letter.error_message}"[:80].replace("\n", " ")
+    error = _safe(f"{letter.error_type}: {letter.error_message}"[:80].replace("\n", " "))
     return (
-        f"{letter.request_id}  {failed}  {letter.function:<14} {letter.condition}  {error}{again}"
+        f"{letter.request_id}  {_time(letter.failed_at)}  {letter.function:<14} "
+        f"{letter.condition}  {error}{again}"
     )
+
+
+def _time(epoch_seconds: float) -> str:
+    return datetime.fromtimestamp(epoch_seconds).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _safe(text: str) -> str:
+    """Text from handlers and senders, harmless on a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def _fields(letter: DeadLetter) -> dict[str, Any]:

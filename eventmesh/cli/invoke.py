@@ -2,46 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import orjson
-from click.shell_completion import CompletionItem
 
+from eventmesh.cli.completion import complete_function
 from eventmesh.cli.exit_codes import ExitCode
 from eventmesh.cli.loading import fail, file_option, load_or_exit
-from eventmesh.errors import EventMeshError
+from eventmesh.errors import EventMeshError, ResourceNotFound
 
 if TYPE_CHECKING:
     from eventmesh.api.client import Answer
+    from eventmesh.config.loader import LoadedConfig
 
 _TYPES = ("RequestResponse", "Event", "DryRun")
 
 
-def _function_names(
-    context: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    file = Path(context.params.get("file") or "mappings.yaml")
-    if not file.is_file():
-        return []
-    config = load_or_exit(file)
-    return [CompletionItem(f.name) for f in config.functions if f.name.startswith(incomplete)]
-
-
 @click.command()
-@click.argument("function", shell_complete=_function_names)
+@click.argument("function", shell_complete=complete_function)
 @file_option
 @click.option(
     "-e",
     "--event",
     "source",
     default=None,
-    help="A file, - for standard input, or a sample's name.",
+    help="A file, - for standard input, or a sample's name. Default: an empty object.",
 )
-@click.option("--type", "kind", type=click.Choice(_TYPES), default=_TYPES[0], show_default=True)
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(_TYPES),
+    default=_TYPES[0],
+    show_default=True,
+    help="Wait for the result, store the event, or only check that the function exists.",
+)
 @click.option(
     "--tail", is_flag=True, help="Print the end of the invocation's log on standard error."
 )
@@ -58,9 +54,9 @@ def command(
 ) -> None:
     """Invoke FUNCTION with an event and print its result.
 
-    Exits 5 when the handler failed. With --type Event the event is stored and the running engine
-    (or the next one)
-    invokes the function.
+    Runs it in the engine that runs on FILE's state, and in this process when there is none. Exits
+    5 when the handler failed. With --type Event the event is stored, and the running engine (or
+    the next one) invokes the function.
 
     \b
     Examples:
@@ -73,10 +69,6 @@ def command(
     except EventMeshError as error:
         fail(error)
     _show(answer, tail=tail, as_json=as_json)
-    if answer.status >= 400:
-        from eventmesh.api.client import error_text
-
-        fail(error_text(answer))
     sys.exit(ExitCode.HANDLER if answer.function_error else ExitCode.OK)
 
 
@@ -84,16 +76,49 @@ def _invoke(file: Path, endpoint: str | None, function: str, event: bytes, kind:
     from eventmesh.api import client
 
     if endpoint is not None:
-        return client.invoke(endpoint, function, event, kind)
+        return _checked(client.invoke(_address(endpoint), function, event, kind))
     config = load_or_exit(file)
-    from eventmesh.oneshot import invoke_here
     from eventmesh.state.lock import describe_holder
 
     holder = describe_holder(config.state_directory)
     address = holder.get("http") if holder else None
     if address:
-        return client.invoke(address, function, event, kind)
-    return asyncio.run(invoke_here(config, function, event, kind))
+        return _checked(client.invoke(address, function, event, kind), config)
+    import asyncio
+
+    from eventmesh.oneshot import invoke_here
+
+    try:
+        return asyncio.run(invoke_here(config, function, event, kind))
+    except ResourceNotFound as error:
+        fail(f"{error}{_known_functions(config, function)}")
+
+
+def _address(endpoint: str) -> str:
+    """`host:port` of what was given, which may be a URL."""
+    address = endpoint.removeprefix("http://").rstrip("/")
+    host, separator, port = address.rpartition(":")
+    if not (host and separator and port.isascii() and port.isdigit() and int(port) < 65536):
+        raise click.BadParameter(f"'{endpoint}' is not HOST:PORT", param_hint="--endpoint")
+    return address
+
+
+def _checked(answer: Answer, config: LoadedConfig | None = None) -> Answer:
+    """The answer, unless the API refused the call: then this is the end."""
+    if answer.status < 400:
+        return answer
+    from eventmesh.api.client import error_text
+
+    absent = answer.status == 404 and config is not None
+    hint = _known_functions(config, "") if absent and config else ""
+    fail(f"{error_text(answer)}{hint}")
+
+
+def _known_functions(config: LoadedConfig, name: str) -> str:
+    from eventmesh.config.hints import did_you_mean
+
+    names = [function.name for function in config.functions]
+    return f"\n  hint: {did_you_mean(name, names, 'functions')}"
 
 
 def _event(source: str | None) -> bytes:
@@ -105,22 +130,25 @@ def _event(source: str | None) -> bytes:
     path = Path(source)
     if path.is_file():
         return path.read_bytes()
-    import time
+    import orjson
 
-    from eventmesh.cli.samples import SAMPLES, generate
+    from eventmesh.cli.generate_event import UnknownKind, make_event
 
-    if source not in SAMPLES:
+    try:
+        return orjson.dumps(make_event(source, {}, 1))
+    except UnknownKind as error:
         raise click.UsageError(
-            f"'{source}' is neither a file nor a sample event; "
+            f"'{source}' is neither a file nor a sample event{error.suggestion}; "
             "`eventmesh generate-event` lists the samples"
-        )
-    return orjson.dumps(generate(source, {}, 1, time.time()))
+        ) from None
 
 
 def _show(answer: Answer, *, tail: bool, as_json: bool) -> None:
     if tail and answer.log_tail:
         click.echo(answer.log_tail.rstrip("\n"), err=True)
     if as_json:
+        import orjson
+
         payload = answer.payload.decode(errors="replace")
         fields = {
             "StatusCode": answer.status,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
-import orjson
 
 from eventmesh.errors import ConnectorError
 
@@ -17,12 +16,16 @@ if TYPE_CHECKING:
 def command() -> None:
     """Print the JSON Schema of mappings.yaml with every installed connector's options.
 
+    Editors that know YAML's language server use it when the first line of mappings.yaml is
+    `# yaml-language-server: $schema=.eventmesh/schema.json`.
+
     \b
     Examples:
       eventmesh schema > .eventmesh/schema.json
-      # then, first line of mappings.yaml:
-      # yaml-language-server: $schema=.eventmesh/schema.json
+      eventmesh schema | jq '."$defs" | keys'
     """
+    import orjson
+
     from eventmesh.config.schema import json_schema
 
     click.echo(orjson.dumps(json_schema(_usable_connectors()), option=orjson.OPT_INDENT_2))
@@ -36,6 +39,6 @@ def _usable_connectors() -> dict[str, Connector]:
     for name in registry.installed():
         try:
             usable[name] = registry.load_connector(name)
-        except ConnectorError as error:
+        except (ConnectorError, ImportError) as error:
             click.echo(f"left out: {error}", err=True)
     return usable

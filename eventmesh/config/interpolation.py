@@ -7,6 +7,7 @@ $$              a dollar sign                     any other $     itself
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from eventmesh.config.document import (
 )
 from eventmesh.config.scalars import resolve_scalar
 
+_READABLE = ("./", "../", "~/", "cron(", "rate(", "at(")
+_ADDRESS = re.compile(r"[\w.-]+:\d{1,5}")
 #: a shorter value is no secret, and masking it would garble every log line
 MIN_SECRET_LENGTH = 8
 _MAX_NESTING = 10
@@ -64,7 +67,7 @@ def interpolate(
     elsewhere an unquoted one is typed as YAML types it, also when it came from a variable."""
     walk = _Walk(document, variables, is_text)
     data = walk.data(document.root, ())
-    secrets = frozenset(value for value in walk.used if len(value) >= MIN_SECRET_LENGTH)
+    secrets = frozenset(value for value in walk.used if may_be_secret(value))
     return Interpolated(data, secrets, tuple(walk.mistakes))
 
 
@@ -185,3 +188,19 @@ def _within(document: Document, node: ScalarNode, offset: int) -> Position:
     name = re.match(r"\$\{[A-Za-z0-9_]*", node.text[offset:])
     found = document.line(line).find(name[0] if name else "${", column - 1)
     return Position(line, found + 1) if found >= 0 else node.position
+
+
+def may_be_secret(value: str) -> bool:
+    """Whether a value from the environment is masked: all are that are long enough, but for what
+    people must be able to read in a log: paths, addresses, schedules."""
+    if len(value) < MIN_SECRET_LENGTH or _ADDRESS.fullmatch(value):
+        return False
+    return not (value.startswith(_READABLE) or _names_a_place(value))
+
+
+def _names_a_place(value: str) -> bool:
+    """An absolute path in a directory that exists: random text that starts with `/` is none."""
+    if not value.startswith("/") or "\0" in value:
+        return False
+    first = value.split("/", 2)[1]
+    return bool(first) and os.path.isdir(f"/{first}")

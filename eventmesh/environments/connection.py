@@ -20,6 +20,8 @@ from eventmesh.environments.frames import (
 )
 
 _CHUNK = 65536
+#: more than a socket buffer holds
+_DRAIN_READS = 100
 
 
 class Connection:
@@ -79,6 +81,12 @@ class Connection:
             connection.close()
         self._large = None
 
+    def drain(self) -> None:
+        """Take in what the other side sent before it ended, without waiting."""
+        for _ in range(_DRAIN_READS):
+            if self._socket is None or not self._readable():
+                return
+
     def _end(self, violation: ProtocolViolation | None) -> None:
         if self._socket is not None:
             self.close()
@@ -98,20 +106,22 @@ class Connection:
         if not self._unsent:
             self._loop.remove_writer(self._socket.fileno())
 
-    def _readable(self) -> None:
+    def _readable(self) -> bool:
+        """Read once; False when there was nothing to read."""
         if self._socket is None:
-            return
+            return False
         try:
             if self._large is not None:
                 self._receive_large(self._socket, self._large)
             else:
                 self._receive(self._socket.recv(_CHUNK))
         except BlockingIOError:
-            return
+            return False
         except OSError:
             self._end(None)
         except ProtocolViolation as violation:
             self._end(violation)
+        return True
 
     def _receive(self, data: bytes) -> None:
         if not data:

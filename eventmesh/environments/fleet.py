@@ -108,6 +108,7 @@ class Fleet:
         header = encode_request(request, deadline_ms)
         future = attempt.process.send(header, request.event, timeout)
         if future is not None:
+            attempt.process.attended = True
             start = logs.start_line(request.request_id, function.version)
             attempt.process.log.begin(request.request_id, start)
             watch = self._facilities.watch
@@ -122,7 +123,7 @@ class Fleet:
         try:
             outcome = await future
         except asyncio.CancelledError:
-            attempt.process.kill("cancelled")
+            _abandon(attempt.process)
             raise
         ended = self._monotonic()
         duration = ended - began + attempt.spent_seconds
@@ -137,6 +138,7 @@ class Fleet:
     def _release(self, process: EnvironmentProcess, now: float) -> None:
         if process.state is not State.IDLE:
             return
+        process.attended = False
         if self._retired:
             process.kill("retired")
         else:
@@ -211,7 +213,7 @@ class Fleet:
             process.launch_failed(str(error))
             outcome = await process.gone()
         except asyncio.CancelledError:
-            process.kill("cancelled")
+            _abandon(process)
             raise
         self._report_init(process, outcome, self._monotonic() - began)
         return process, outcome
@@ -277,13 +279,13 @@ class Fleet:
         except InitializationError as error:
             logger.warning("%s", error)
 
-    def _on_death(self, process: EnvironmentProcess, awaited: bool) -> None:
+    def _on_death(self, process: EnvironmentProcess) -> None:
         death = process.death
         assert death is not None
         self.processes.discard(process)
         if process in self._idle:
             self._idle.remove(process)
-        if not awaited:
+        if not process.attended:
             process.log.end()
         if death.launch_error is None:
             name, reason = self.function.name, death.reason
@@ -322,6 +324,12 @@ class Fleet:
             process.kill("closing")
         for process in list(self.processes):
             await process.gone()
+
+
+def _abandon(process: EnvironmentProcess) -> None:
+    """Nobody waits for its outcome any more."""
+    process.attended = False
+    process.kill("cancelled")
 
 
 def encode_request(request: InvocationRequest, deadline_ms: int) -> bytes:

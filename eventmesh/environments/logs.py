@@ -111,7 +111,8 @@ class LogStream:
         room = self._room
         if len(data) <= room:
             self._room = room - len(data)
-            self._parts.append(data)
+            if data:
+                self._parts.append(data)
             return
         if room:
             self._parts.append(data[:room])
@@ -149,7 +150,7 @@ class LogStream:
         return (self._tail + text)[-TAIL_BYTES:]
 
     def _end_line(self) -> None:
-        if self._parts and self._parts[-1] and not self._parts[-1].endswith(b"\n"):
+        if self._parts and not self._parts[-1].endswith(b"\n"):
             self._parts.append(b"\n")
 
 

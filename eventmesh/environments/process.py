@@ -51,7 +51,7 @@ class Death:
 class EnvironmentProcess:
     """States: starting, idle, busy, dead. Everything runs on the event loop; nothing blocks.
 
-    `on_death` is called once with this and whether somebody awaits an outcome.
+    `on_death` is called once. `attended` is its owner's: whether somebody will end the log.
     """
 
     __slots__ = (
@@ -67,6 +67,7 @@ class EnvironmentProcess:
         "_reason",
         "_sequence",
         "_timer",
+        "attended",
         "death",
         "idle_since",
         "init_seconds",
@@ -83,7 +84,7 @@ class EnvironmentProcess:
         sandbox: Sandbox,
         log: LogStream,
         launcher: Launcher,
-        on_death: Callable[[EnvironmentProcess, bool], None],
+        on_death: Callable[[EnvironmentProcess], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._launcher = launcher
@@ -102,6 +103,7 @@ class EnvironmentProcess:
         self.log = log
         self.state = State.STARTING
         self.pid = 0
+        self.attended = True
         #: its handler was loaded once
         self.ready = False
         self.idle_since = 0.0
@@ -184,6 +186,8 @@ class EnvironmentProcess:
         self._finish(Death("error", launch_error=reason))
 
     def exited(self, wait_status: int | None) -> None:
+        if self._connection is not None and self._reason is None:
+            self._connection.drain()  # it may have answered, and then ended, in the same moment
         self._finish(Death(self._reason or "exit", wait_status))
 
     def _give_up(self) -> None:
@@ -212,10 +216,9 @@ class EnvironmentProcess:
         for timer in (self._timer, self._grace):
             if timer is not None:
                 timer.cancel()
-        awaited = self._future is not None and not self._future.done()
         self._resolve(death)
         self._gone.set()
-        self._on_death(self, awaited)
+        self._on_death(self)
 
     async def gone(self) -> Death:
         """Wait until the process has died."""

@@ -7,7 +7,6 @@ Text from handlers and from outside is escaped, cut and cleared of secret values
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Literal
@@ -16,25 +15,39 @@ import orjson
 
 from eventmesh import telemetry
 from eventmesh.connectors import InvocationResult
+from eventmesh.observers.secrets import escape_controls, mask_for
 
 Format = Literal["human", "json", "lambda"]
 #: takes whole lines without their end; must not wait
 WriteLines = Callable[[list[str]], None]
 
-_PLATFORM = (b"START RequestId: ", b"END RequestId: ", b"REPORT RequestId: ", b"INIT_START ")
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+_PLATFORM = (
+    b"START RequestId: ",
+    b"END RequestId: ",
+    b"REPORT RequestId: ",
+    b"INIT_START ",
+    b"INIT_REPORT ",
+)
 _LONGEST_LINE = 4096
 _MARGIN = " " * 9
+_PROBLEMS = (
+    telemetry.SourceFailed,
+    telemetry.InvocationThrottled,
+    telemetry.EventRetried,
+    telemetry.EventFailed,
+    telemetry.DeliveryFailed,
+)
 
 
 def printable(text: str) -> str:
     """`text` safe for a terminal and for one line of a log: control characters are shown as
     escapes."""
-    return _UNPRINTABLE.sub(lambda m: m[0].encode("unicode_escape").decode(), text)[:_LONGEST_LINE]
+    return escape_controls(text)[:_LONGEST_LINE]
 
 
 class LogLines:
-    """A telemetry subscriber. `now` gives the local time to print."""
+    """A telemetry subscriber. `now` gives the local time to print; with `only_problems` neither
+    handlers' output nor invocations that went well are shown."""
 
     def __init__(
         self,
@@ -43,23 +56,30 @@ class LogLines:
         *,
         now: Callable[[], datetime],
         secrets: Iterable[str] = (),
+        only_problems: bool = False,
     ) -> None:
         self._write = write
         self._now = now
-        self._secrets = _secrets_pattern(secrets)
+        self._mask = mask_for(secrets)
+        self._only_problems = only_problems
         renderers = {"human": self._human, "json": self._json, "lambda": self._lambda}
         self._render: Callable[[telemetry.TelemetryEvent], list[str]] = renderers[log_format]
 
     def __call__(self, event: telemetry.TelemetryEvent) -> None:
+        if self._only_problems and not _is_problem(event):
+            return
         lines = self._render(event)
-        if self._secrets is not None:
-            lines = [self._secrets.sub("***", line) for line in lines]
         if lines:
             self._write(lines)
 
+    def _shown(self, text: str) -> str:
+        """Masked before it is cut, or a part of a secret could stay."""
+        return printable(self._mask(text))
+
     def _lambda(self, event: telemetry.TelemetryEvent) -> list[str]:
         if isinstance(event, telemetry.LogText):
-            return [printable(line) for line in event.text.decode(errors="replace").splitlines()]
+            text = event.text.decode(errors="replace")
+            return [self._shown(line) for line in text.splitlines()]
         if isinstance(event, telemetry.InvocationEnded):
             return []
         return self._human(event)
@@ -67,24 +87,28 @@ class LogLines:
     def _json(self, event: telemetry.TelemetryEvent) -> list[str]:
         stamp = self._now().astimezone().isoformat(timespec="milliseconds")
         fields = {"time": stamp, "event": type(event).__name__, **_plain_fields(event)}
+        for name, value in fields.items():
+            if isinstance(value, str):
+                fields[name] = self._mask(value)[:_LONGEST_LINE]
         if isinstance(event, telemetry.LogText):
             texts = event.text.decode(errors="replace").splitlines()
-            return [_dump(fields | {"text": text[:_LONGEST_LINE]}) for text in texts]
+            return [_dump(fields | {"text": self._mask(text)[:_LONGEST_LINE]}) for text in texts]
         return [_dump(fields)]
 
     def _human(self, event: telemetry.TelemetryEvent) -> list[str]:
         lines = _human_lines(event)
         if not lines:
             return []
-        first, *rest = [printable(line) for line in lines]
+        first, *rest = [self._shown(line) for line in lines]
         if isinstance(event, telemetry.LogText):
             return [f"{_MARGIN}{line}" for line in (first, *rest)]
         return [f"{self._now():%H:%M:%S} {first}", *(f"{_MARGIN}{line}" for line in rest)]
 
 
-def _secrets_pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
-    longest_first = sorted({s for s in secrets if len(s) >= 8}, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+def _is_problem(event: telemetry.TelemetryEvent) -> bool:
+    if isinstance(event, telemetry.InvocationEnded):
+        return event.result.function_error is not None
+    return isinstance(event, _PROBLEMS)
 
 
 def _dump(fields: dict[str, object]) -> str:
@@ -95,12 +119,14 @@ def _plain_fields(event: telemetry.TelemetryEvent) -> dict[str, object]:
     """The event's fields as JSON values; an invocation's payload and log stay out of the log."""
     fields = {f.name: getattr(event, f.name) for f in dataclasses.fields(event)}
     fields.pop("text", None)
+    if isinstance(event, telemetry.SourceFailed):
+        fields["error"] = _error_text(event.error)
     result = fields.pop("result", None)
     if isinstance(result, InvocationResult):
         fields |= {
             "request_id": result.request_id,
             "error_type": result.error_type,
-            "error_message": (result.error_message or "")[:_LONGEST_LINE] or None,
+            "error_message": result.error_message,
             "duration_seconds": round(result.duration_seconds, 6),
             "init_seconds": result.init_seconds,
             "max_memory_mb": result.max_memory_mb,
@@ -118,23 +144,27 @@ def _human_lines(event: telemetry.TelemetryEvent) -> list[str]:
             return [line.decode(errors="replace") for line in kept if line.strip()]
         case telemetry.EventRetried(function, request_id, attempts, delay):
             return [
-                f"{function:<14} attempt {attempts} failed, retry in {delay:g} s  ({request_id})"
+                f"{function:<14} attempt {attempts} failed, retry in {delay:.3g} s  ({request_id})"
             ]
         case telemetry.EventFailed():
             return _gave_up(event)
         case telemetry.InvocationThrottled(function, _, reason):
             return [f"{function:<14} THROTTLED  {reason}"]
         case telemetry.SourceFailed(mapping, error, retry_seconds):
-            again = "stopped" if retry_seconds is None else f"again in {retry_seconds:g} s"
-            return [f"{mapping}: {str(error) or type(error).__name__} ({again})"]
+            again = "stopped" if retry_seconds is None else f"again in {retry_seconds:.3g} s"
+            return [f"{mapping}: {_error_text(error)} ({again})"]
         case telemetry.SourceReady(mapping, _, _, detail):
             return [f"{mapping}: {detail}"]
         case telemetry.DeliveryFailed(function, destination, error, retry_seconds):
             return [
-                f"{function:<14} {destination} not delivered: {error}; again in {retry_seconds:g} s"
+                f"{function:<14} {destination} not delivered: {error}; again in {retry_seconds:.3g} s"
             ]
         case _:
             return []
+
+
+def _error_text(error: BaseException) -> str:
+    return str(error) or type(error).__name__
 
 
 def _invocation(event: telemetry.InvocationEnded) -> list[str]:
@@ -148,7 +178,7 @@ def _invocation(event: telemetry.InvocationEnded) -> list[str]:
         ]
     return [
         f"{event.function:<14} {source:<28} FAIL {took:>8}  attempt {event.attempt}{cold}",
-        f"{result.error_type}: {(result.error_message or '')[:500]}",
+        f"{result.error_type}: {result.error_message or ''}",
     ]
 
 

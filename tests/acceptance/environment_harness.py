@@ -106,6 +106,8 @@ async def running(
     """A mesh with a process pool; at the end no process may be left."""
     mesh = Mesh(directory)
     await asyncio.to_thread(shutil.copytree, HANDLERS, mesh.code)
+    # written here: no linter likes to meet it in the repository
+    (mesh.code / "syntax_error.py").write_text("def handler(event, context)\n    return None\n")
     pool_type = settings.pop("pool_type", ProcessPool)
     mesh.pool = pool_type(
         clock or SystemClock(),

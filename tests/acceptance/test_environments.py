@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -789,6 +791,76 @@ async def test_no_process_outlives_a_killed_engine(tmp_path: Path) -> None:
     engine.kill()
     await engine.wait()
     await mesh.until_processes_left(0)
+
+
+# --- inline only ------------------------------------------------------------------------------
+
+
+async def test_inline_puts_the_engine_back_as_it_was(tmp_path: Path) -> None:
+    before = (sys.stdout, sys.stderr, list(sys.path), dict(os.environ), sys.breakpointhook)
+    async with running(tmp_path) as mesh:
+        processes, mesh.pool = mesh.pool, InlinePool(SystemClock(), mesh.telemetry)
+        await mesh.call(mesh.function("plain.echo", environment={"TABLE": "x"}))
+        assert os.environ["TABLE"] == "x"
+        await mesh.pool.close()
+        mesh.pool = processes
+    assert (sys.stdout, sys.stderr, list(sys.path), dict(os.environ), sys.breakpointhook) == before
+
+
+async def test_inline_handlers_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    async with running(tmp_path) as mesh:
+        processes, mesh.pool = mesh.pool, InlinePool(SystemClock(), mesh.telemetry)
+        for name in ("one", "two", "one"):
+            directory = tmp_path / name
+            directory.mkdir(exist_ok=True)
+            (directory / "app.py").write_text(f"def handler(e, c): return {name!r}")
+            function = mesh.function("app.handler", name=name, code_directory=directory)
+            assert payload(await mesh.call(function)) == name
+        await mesh.pool.close()
+        mesh.pool = processes
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (3, "Runtime exited with error: exit status 3"),
+        (0, "Runtime exited without providing a reason"),
+    ],
+)
+async def test_inline_sys_exit_does_not_end_the_engine(
+    tmp_path: Path, code: int, text: str
+) -> None:
+    async with running(tmp_path) as mesh:
+        processes, mesh.pool = mesh.pool, InlinePool(SystemClock(), mesh.telemetry)
+        result = await mesh.call("hostile.exit_with", code)
+        assert payload(result)["errorMessage"] == f"RequestId: {REQUEST_ID} Error: {text}"
+        assert b"\nleaving\n" in result.log_tail
+        await mesh.pool.close()
+        mesh.pool = processes
+
+
+async def test_inline_stops_the_clock_at_a_breakpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", SlowTerminal())
+    async with running(tmp_path) as mesh:
+        processes, mesh.pool = mesh.pool, InlinePool(SystemClock(), mesh.telemetry)
+        function = mesh.function("plain.break_here", timeout_seconds=0.2)
+        assert payload(await mesh.call(function, "the event")) == "the event"
+        await mesh.pool.close()
+        mesh.pool = processes
+    assert "(Pdb) 'the event'" in capsys.readouterr().out
+
+
+class SlowTerminal(io.StringIO):
+    """Somebody who thinks longer than the handler's timeout before typing `c`."""
+
+    def __init__(self) -> None:
+        super().__init__("p event\nc\n")
+
+    def readline(self, size: int | None = -1, /) -> str:
+        time.sleep(0.3)
+        return super().readline(-1 if size is None else size)
 
 
 # --- the router -------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """A directory as a bucket against the real file system, with inotify and with polling."""
 
+# ruff: noqa: ASYNC240 - the tests are the ones who write the files
 from __future__ import annotations
 
 import asyncio
@@ -18,6 +19,8 @@ from typing import Any
 import pytest
 from blockbuster import blockbuster_ctx
 from eventmesh_connectors.s3 import S3Options, S3Source
+from eventmesh_connectors.s3 import source as source_module
+from eventmesh_connectors.s3.mounts import Mount
 
 from eventmesh.errors import ServiceError, SourceUnavailable, StateFull
 from tests.unit.connectors.recording_bucket_target import (
@@ -635,3 +638,29 @@ async def test_no_watches_left_falls_back_to_polling(
     assert advice in announced[1]
     assert announced[1].startswith("polling every 0.02s: this machine's limit of inotify watches")
     assert any(advice in message for message in caplog.messages)
+
+
+async def test_auto_polls_where_inotify_is_blind(
+    bucket: Path, target: RecordingBucketTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(bucket, target, "auto") as announced:
+        assert announced == ["inotify, watching (0 files, 0 new)"]
+    monkeypatch.setattr(source_module, "read_remote_mount", lambda _: Mount("/data", "nfs4"))
+    async with running(bucket, target, "auto") as announced:
+        reason = "/data is nfs4, which tells of no changes"
+        assert announced == [f"polling every 0.02s: {reason} (0 files, 0 new)"]
+        (bucket / "a").write_bytes(b"1")
+        await expect(target, (PUT, "a"))
+
+
+async def test_watchfiles_wakes_where_there_is_no_inotify(
+    bucket: Path, target: RecordingBucketTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_module, "_HAS_INOTIFY", False)
+    async with running(bucket, target, "auto", rescan_interval="1h") as announced:
+        assert announced == ["watchfiles, watching (0 files, 0 new)"]
+        (bucket / "d").mkdir()
+        (bucket / "d/a~").write_bytes(b"1")
+        await expect(target, (PUT, "d/a~"))
+        (bucket / "d/a~").unlink()
+        await expect(target, (PUT, "d/a~"), (DELETE, "d/a~"))

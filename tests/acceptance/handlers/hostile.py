@@ -258,9 +258,7 @@ def fill_tmp(event, context):
 
 
 def open_many_files(event, context):
-    kept = []
-    for _ in range(5000):
-        kept.append(open("/dev/null"))
+    return len([open("/dev/null") for _ in range(5000)])
 
 
 def raise_base(event, context):

@@ -168,3 +168,8 @@ def remaining_times(event, context):
 
 def stack_of_json(event, context):
     return json.loads("{")
+
+
+def break_here(event, context):
+    breakpoint()
+    return event

@@ -67,6 +67,9 @@ class RecordingBucketTarget:
             for record in self.records()
         ]
 
+    def sequencers(self) -> list[str]:
+        return [record["s3"]["object"]["sequencer"] for record in self.records()]
+
     def keys(self) -> set[str]:
         """The catalogued keys as stored."""
         return {key for key in self.stored if not key.startswith(":")}

@@ -61,9 +61,7 @@ async def test_attributes_when_asked_for(tmp_path: Path) -> None:
 
 async def test_what_cannot_be_written_is_told_with_path_and_reason(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(
-        DestinationError, match=rf"cannot write {tmp_path}/file/.*: Not a directory"
-    ):
+    with pytest.raises(DestinationError, match=rf"write {tmp_path}/file/.*: Not a directory"):
         await destination(tmp_path / "file").send(b"1", ATTRIBUTES)
 
 

@@ -121,6 +121,12 @@ def test_changes_of_the_clock(zone: tzinfo, text: str, start: str, expected: lis
         instant = slot
 
 
+def test_in_the_second_pass_of_an_hour_all_of_the_first_has_fired() -> None:
+    expression, second_pass = parse_expression("cron(* * * * ? *)"), utc("2026-10-25T01:10")
+    assert last_until(expression, second_pass, ZURICH, EPOCH) == utc("2026-10-25T00:59")
+    assert next_after(expression, second_pass, ZURICH, EPOCH) == utc("2026-10-25T02:00")
+
+
 def test_a_day_that_a_zone_skipped_fires_when_the_next_begins() -> None:
     apia = ZoneInfo("Pacific/Apia")  # had no 30 December 2011
     slot = next_after(

@@ -108,7 +108,8 @@ def test_the_cap_counts_what_it_drops(collected: Collected) -> None:
     assert text == (
         START
         + b"x" * 262_143
-        + b"\n[eventmesh] 12 bytes of output dropped: the log of one invocation holds 262144 bytes\n"
+        + b"\n[eventmesh] 12 bytes of output dropped: "
+        + b"the log of one invocation holds 262144 bytes\n"
         + END
     )
 
