@@ -20,9 +20,10 @@ from eventmesh.config.loader import LoadedConfig, MappingConfig
 from eventmesh.config.model import ServerSettings
 from eventmesh.connectors import Connector, Destination, SourceContext
 from eventmesh.environments.pool import ProcessPool
-from eventmesh.errors import ConnectorError, EventMeshError
+from eventmesh.errors import ConnectorError, EventMeshError, InitializationError
 from eventmesh.functions.catalog import FunctionCatalog
 from eventmesh.functions.function import DestinationReference, Function
+from eventmesh.functions.inherited import inherited_variables
 from eventmesh.functions.preparation import prepare_functions
 from eventmesh.http.limits import Limits
 from eventmesh.http.router import Router
@@ -178,22 +179,30 @@ class Mesh:
             self.telemetry,
             work_directory=self.config.state_directory / "environments",
             idle_timeout_seconds=self.config.model.idle_timeout,
-            extra_environment=_shared_environment(os.environ),
+            extra_environment=inherited_variables(os.environ),
             base_directory=self.config.base_directory,
         )
         self._closing.push_async_callback(pool.close)
         return pool
 
     async def _warm(self, functions: Sequence[Function]) -> None:
-        """Start each interpreter once, and the environments asked for in advance."""
+        """Start each interpreter once, and the environments asked for in advance. What does not
+        start is reported and costs nobody else anything."""
         interpreters = {function.python: function for function in functions}
         kinds = await asyncio.gather(
-            *(self.pool.temporary_storage(function) for function in interpreters.values())
+            *(self.pool.temporary_storage(function) for function in interpreters.values()),
+            return_exceptions=True,
         )
-        self.temporary_storage = ", ".join(sorted(set(kinds)))
-        await asyncio.gather(
-            *(self.pool.provision(f) for f in functions if f.provisioned_concurrency)
+        self.temporary_storage = ", ".join(sorted({k for k in kinds if isinstance(k, str)}))
+        provisioned = await asyncio.gather(
+            *(self.pool.provision(f) for f in functions if f.provisioned_concurrency),
+            return_exceptions=True,
         )
+        for failure in (*kinds, *provisioned):
+            if isinstance(failure, InitializationError):
+                logger.warning("%s", failure)
+            elif isinstance(failure, BaseException):
+                raise failure
 
     async def _start_server(self, store: SqliteStore) -> None:
         settings = self.config.model.server
@@ -285,8 +294,3 @@ def _limits(settings: ServerSettings) -> Limits:
     return Limits(
         connections=settings.max_connections, connections_per_ip=settings.max_connections_per_ip
     )
-
-
-def _shared_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What handlers get of the engine's environment: where AWS services are, and nothing else."""
-    return {k: v for k, v in environ.items() if k.startswith("AWS_ENDPOINT_URL")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -19,6 +20,7 @@ from eventmesh.errors import EventMeshError, InitializationError, Problem
 from eventmesh.functions.catalog import FunctionCatalog
 from eventmesh.functions.function import Function
 from eventmesh.functions.handler_source import read_module, split_handler
+from eventmesh.functions.inherited import inherited_variables
 from eventmesh.functions.names import parse_reference
 from eventmesh.functions.preparation import prepare_function, prepare_functions
 from eventmesh.invocation.concurrency import ConcurrencyLimits
@@ -151,6 +153,7 @@ async def _pool(
             telemetry,
             work_directory=Path(directory),
             base_directory=config.base_directory,
+            extra_environment=inherited_variables(os.environ),
             init_limit_seconds=limit_seconds,
         )
         try:

@@ -132,10 +132,9 @@ def _with_store(config: LoadedConfig, work: Callable[[Store], Awaitable[T]]) -> 
     from eventmesh.state.opening import STATE_FILE
     from eventmesh.state.sqlite import open_sqlite
 
-    if not (config.state_directory / STATE_FILE).exists():
-        return None
-
-    async def run() -> T:
+    async def run() -> T | None:
+        if not (config.state_directory / STATE_FILE).exists():
+            return None
         store = await open_sqlite(config.state_directory, SystemClock(), exclusive=False)
         try:
             return await work(store)
@@ -144,7 +143,7 @@ def _with_store(config: LoadedConfig, work: Callable[[Store], Awaitable[T]]) -> 
 
     try:
         return asyncio.run(run())
-    except EventMeshError as error:
+    except (EventMeshError, OSError) as error:
         fail(error)
 
 

@@ -12,7 +12,7 @@ from eventmesh.cli.completion import complete_kind
 from eventmesh.errors import ConnectorError
 
 if TYPE_CHECKING:
-    from eventmesh.cli.samples import Setting
+    from eventmesh.cli.samples_scene import Setting
 
 
 class UnknownKind(Exception):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +15,9 @@ from eventmesh.errors import ConfigError, EventMeshError
 
 if TYPE_CHECKING:
     from eventmesh.app import Mesh
+    from eventmesh.cli.reporting import Reporter
     from eventmesh.config.loader import LoadedConfig
-    from eventmesh.observers.line_writer import LineWriter
-    from eventmesh.observers.log_lines import Format, LogLines
+    from eventmesh.observers.log_lines import Format
 
 
 @click.command()
@@ -46,91 +43,56 @@ def command(file: Path, strict: bool, quiet: bool, log_format: Format | None) ->
       eventmesh run --log-format json prod/mappings.yaml
     """
     config = load_or_exit(file)
-    from eventmesh.observers.line_writer import LineWriter
+    from eventmesh.cli.reporting import open_reporter
 
-    writer = LineWriter(sys.stdout)
-    code = _run(config, writer, strict=strict, quiet=quiet, log_format=log_format)
-    writer.close()
+    try:
+        reporter = open_reporter(config, log_format or config.model.logs.format, quiet=quiet)
+    except OSError as error:
+        fail(f"cannot write log files: {error}")
+    try:
+        code = _run(config, reporter, strict=strict)
+    finally:
+        reporter.close()
     if code is ExitCode.INTERRUPTED:
         sys.stdout.flush()
         os._exit(code)  # the state survives a kill; nothing is worth waiting for now
     sys.exit(code)
 
 
-def _run(
-    config: LoadedConfig,
-    writer: LineWriter,
-    *,
-    strict: bool,
-    quiet: bool,
-    log_format: Format | None,
-) -> ExitCode:
+def _run(config: LoadedConfig, reporter: Reporter, *, strict: bool) -> ExitCode:
+    import asyncio
+
     from eventmesh import registry
     from eventmesh.app import Mesh
-    from eventmesh.observers.log_lines import LogLines
+    from eventmesh.cli.listening import explain_refusal
     from eventmesh.serving import serve
 
+    codes = {
+        "drained": ExitCode.OK,
+        "drain timed out": ExitCode.DRAIN,
+        "interrupted": ExitCode.INTERRUPTED,
+        "source unreachable": ExitCode.SOURCE,
+    }
     mesh = Mesh(config, registry.load_connector)
-    chosen: Format = log_format or config.model.logs.format
-    lines = LogLines(chosen, writer.write, now=datetime.now, secrets=config.secrets)
-    lines.only_problems = quiet
-    _log_to(writer, chosen)
-    show = _Screen(writer, lines, machine=chosen == "json")
+    reporter.attach(mesh)
     try:
-        ending = asyncio.run(serve(mesh, strict=strict, ready=show.ready, stopping=show.stopping))
+        serving = serve(mesh, strict=strict, ready=reporter.ready, stopping=reporter.stopping)
+        ending = asyncio.run(serving)
     except ConfigError as error:
         fail_with_problems(error.problems)
-    except (EventMeshError, OSError) as error:
+    except EventMeshError as error:
         fail(error)
-    return _CODES[ending]
+    except OSError as error:
+        fail(explain_refusal(error, config.model.server.http) or error)
+    if ending == "source unreachable":
+        _print_troubles(mesh, reporter)
+    return codes[ending]
 
 
-_CODES = {
-    "drained": ExitCode.OK,
-    "drain timed out": ExitCode.DRAIN,
-    "interrupted": ExitCode.INTERRUPTED,
-    "source unreachable": ExitCode.SOURCE,
-}
+def _print_troubles(mesh: Mesh, reporter: Reporter) -> None:
+    from eventmesh.mappings.mapping import MappingState
 
-
-class _Screen:
-    """Shows the start-up screen, and log lines from then on."""
-
-    def __init__(self, writer: LineWriter, lines: LogLines, *, machine: bool) -> None:
-        self._writer = writer
-        self._lines = lines
-        self._machine = machine
-
-    def ready(self, mesh: Mesh) -> None:
-        from eventmesh.cli.screen import started
-
-        if not self._machine:
-            self._writer.write(started(mesh))
-        mesh.telemetry.subscribe(self._lines)
-
-    def stopping(self, mesh: Mesh) -> None:
-        seconds = mesh.config.model.drain_timeout
-        running = mesh.queue.in_flight
-        if not self._machine:
-            self._writer.write(
-                [f"stopping: {running} events running, up to {seconds:g} s; again to stop now"]
-            )
-
-
-class _WriterHandler(logging.Handler):
-    def __init__(self, writer: LineWriter) -> None:
-        super().__init__(logging.INFO)
-        self._writer = writer
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._writer.write([self.format(record)])
-
-
-def _log_to(writer: LineWriter, log_format: Format) -> None:
-    """The engine's own log records go where its lines go."""
-    from eventmesh.observers.log_records import formatter_for
-
-    handler = _WriterHandler(writer)
-    handler.setFormatter(formatter_for(log_format))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("eventmesh").setLevel(logging.INFO)
+    for mapping in mesh.mappings:
+        if mapping.state not in (MappingState.ENABLED, MappingState.DISABLED):
+            reason = mapping.detail or "not ready in time"
+            click.echo(reporter.mask(f"eventmesh: {mapping.name}: {reason}"), err=True)

@@ -77,6 +77,7 @@ class EventSourceMapping:
                 self._report(MappingState.PROBLEM, error, delay)
                 await self._clock.sleep(delay)
             except Exception as error:
+                logger.exception("%s stops: a bug in its connector '%s'", self.name, self.connector)
                 self._report(MappingState.FAILED, error, None)
                 return
 

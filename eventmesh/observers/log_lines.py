@@ -156,9 +156,8 @@ def _human_lines(event: telemetry.TelemetryEvent) -> list[str]:
         case telemetry.SourceReady(mapping, _, _, detail):
             return [f"{mapping}: {detail}"]
         case telemetry.DeliveryFailed(function, destination, error, retry_seconds):
-            return [
-                f"{function:<14} {destination} not delivered: {error}; again in {retry_seconds:.3g} s"
-            ]
+            again = f"again in {retry_seconds:.3g} s"
+            return [f"{function:<14} {destination} not delivered: {error}; {again}"]
         case _:
             return []
 
