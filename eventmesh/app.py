@@ -19,7 +19,9 @@ from eventmesh.clock import Clock, SystemClock
 from eventmesh.config.loader import LoadedConfig, MappingConfig
 from eventmesh.config.model import ServerSettings
 from eventmesh.connectors import Connector, Destination, SourceContext
+from eventmesh.environments.inline import InlinePool
 from eventmesh.environments.pool import ProcessPool
+from eventmesh.environments.router import RoutingPool
 from eventmesh.errors import ConnectorError, EventMeshError, InitializationError
 from eventmesh.functions.catalog import FunctionCatalog
 from eventmesh.functions.function import DestinationReference, Function
@@ -133,9 +135,9 @@ class Mesh:
 
     async def _build(self) -> None:
         config = self.config.model
+        store = await self._open_store()
         unpacked = self.config.state_directory / "packages"
         functions = await asyncio.to_thread(prepare_functions, self.config.functions, unpacked)
-        store = await self._open_store()
         self.catalog = FunctionCatalog(
             functions, region=config.region, account_id=config.account_id
         )
@@ -173,24 +175,27 @@ class Mesh:
         self._closing.push_async_callback(store.close)
         return store
 
-    def _open_pool(self) -> ProcessPool:
-        pool = ProcessPool(
+    def _open_pool(self) -> RoutingPool:
+        shared = inherited_variables(os.environ)
+        self.processes = ProcessPool(
             self.clock,
             self.telemetry,
             work_directory=self.config.state_directory / "environments",
             idle_timeout_seconds=self.config.model.idle_timeout,
-            extra_environment=inherited_variables(os.environ),
-            base_directory=self.config.base_directory,
+            extra_environment=shared,
+            host_paths=self.config.host_paths,
         )
+        inline = InlinePool(self.clock, self.telemetry, extra_environment=shared)
+        pool = RoutingPool(self.processes, inline)
         self._closing.push_async_callback(pool.close)
         return pool
 
     async def _warm(self, functions: Sequence[Function]) -> None:
         """Start each interpreter once, and the environments asked for in advance. What does not
         start is reported and costs nobody else anything."""
-        interpreters = {function.python: function for function in functions}
+        interpreters = {f.python: f for f in functions if f.isolation == "process"}
         kinds = await asyncio.gather(
-            *(self.pool.temporary_storage(function) for function in interpreters.values()),
+            *(self.processes.temporary_storage(function) for function in interpreters.values()),
             return_exceptions=True,
         )
         self.temporary_storage = ", ".join(sorted({k for k in kinds if isinstance(k, str)}))

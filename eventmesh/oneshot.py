@@ -152,7 +152,7 @@ async def _pool(
             SystemClock(),
             telemetry,
             work_directory=Path(directory),
-            base_directory=config.base_directory,
+            host_paths=config.host_paths,
             extra_environment=inherited_variables(os.environ),
             init_limit_seconds=limit_seconds,
         )

@@ -139,6 +139,115 @@ class DeliveryFailed:
     retry_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class RecordsRead:
+    """A poller got records from its source; `filtered` of them passed no filter and are finished.
+    `shard` is "" for queues, here and below.
+
+    Per mapping, received = handled + filtered + given up + returned + those still in memory
+    (invariant I7).
+    """
+
+    mapping: str
+    shard: str
+    received: int
+    filtered: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchInvoked:
+    """One attempt of one batch ended. `handled` of its `records` are finished by it.
+
+    `fill_reason` says why the batch had closed (size, window, bytes, drain); `outcome` is ok,
+    partial (a partial batch response), failed (function error) or throttled (no handler ran).
+    `size_bytes` is the event's.
+    """
+
+    mapping: str
+    shard: str
+    records: int
+    handled: int
+    fill_reason: str
+    size_bytes: int
+    attempt: int
+    outcome: Literal["ok", "partial", "failed", "throttled"]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRetried:
+    """A batch failed and is invoked again after `delay_seconds`; `attempts` failed so far."""
+
+    mapping: str
+    shard: str
+    records: int
+    attempts: int
+    delay_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BatchBisected:
+    """A failing batch of `records` was halved."""
+
+    mapping: str
+    shard: str
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsGivenUp:
+    """Records go no further. `condition` is that of their failure record; `sent_to` names where it
+    goes, "" when nowhere."""
+
+    mapping: str
+    shard: str
+    records: int
+    condition: str
+    attempts: int
+    sent_to: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsReturned:
+    """Records left unfinished: given back to the queue, or to be read again from the checkpoint.
+    `reason` is one of failed, stopping, cancelled, lease lost."""
+
+    mapping: str
+    shard: str
+    records: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardOpened:
+    """A shard is read from after `position`, "" for its starting position."""
+
+    mapping: str
+    shard: str
+    position: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardProgressed:
+    """A shard's checkpoint moved; at most one a second and shard. `age_seconds` is how long ago
+    the newest finished record had arrived at the source, `pending` how many wait in memory."""
+
+    mapping: str
+    shard: str
+    position: str
+    age_seconds: float
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardClosed:
+    """A shard is not read any more. `reason` is one of finished, stopping, lease lost, cancelled,
+    failed."""
+
+    mapping: str
+    shard: str
+    reason: str
+
+
 TelemetryEvent = (
     SourceReady
     | SourceFailed
@@ -152,6 +261,15 @@ TelemetryEvent = (
     | EventFailed
     | DeliverySent
     | DeliveryFailed
+    | RecordsRead
+    | BatchInvoked
+    | BatchRetried
+    | BatchBisected
+    | RecordsGivenUp
+    | RecordsReturned
+    | ShardOpened
+    | ShardProgressed
+    | ShardClosed
 )
 Subscriber = Callable[[TelemetryEvent], None]
 

@@ -54,6 +54,12 @@ class LoadedConfig:
         directory = self.model.logs.directory
         return None if directory is None else places.absolute(self.base_directory, directory)
 
+    @property
+    def host_paths(self) -> tuple[Path, ...]:
+        """Where mappings.yaml lies, and the absolute paths that sources and destinations name."""
+        named = places.absolute_paths(self.mappings, self.functions)
+        return (self.base_directory, *map(Path, sorted(named)))
+
 
 @dataclass(frozen=True, slots=True)
 class _Parts:

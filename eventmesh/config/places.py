@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from eventmesh.config.document import KeyPath
 from eventmesh.config.problems import Findings
+from eventmesh.config.wiring import MappingConfig
+from eventmesh.functions.function import Function
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,35 @@ def absolute(base_directory: Path, text: str) -> Path:
     its packages by its own path."""
     expanded = os.path.expanduser(text)
     return Path(os.path.normpath(os.path.join(base_directory, expanded)))
+
+
+def absolute_paths(
+    mappings: Sequence[MappingConfig], functions: Iterable[Function]
+) -> frozenset[str]:
+    """Every absolute path among the options of mappings and of the functions' destinations."""
+    chosen = [mapping.options for mapping in mappings]
+    destinations = [m.on_failure for m in mappings]
+    for function in functions:
+        config = function.asynchronous
+        destinations += [config.on_success, config.on_failure, config.dead_letter_queue]
+    options = [*chosen, *(d.options for d in destinations if d is not None)]
+    texts = (text for one in options for text in _texts(_plain(one)))
+    return frozenset(text for text in texts if text.startswith("/"))
+
+
+def _plain(options: Any) -> Any:
+    return options.model_dump() if isinstance(options, BaseModel) else options
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str | Path):
+        yield str(value)
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _texts(one)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for one in value:
+            yield from _texts(one)
 
 
 def find_places(

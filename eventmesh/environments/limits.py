@@ -136,3 +136,17 @@ def hides_nothing(paths: Iterable[str | Path], mount_point: str = "/tmp") -> boo
     return not any(
         os.path.commonpath((covered, os.path.realpath(path))) == covered for path in paths
     )
+
+
+def named_places(values: Iterable[str], mount_point: str = "/tmp") -> list[str]:
+    """Of configured texts, the paths under `mount_point` that begin in a directory of the host.
+
+    `/tmp/work/in` is one where `/tmp/work` exists; `/tmp` itself and `/tmp/cache` to be made by
+    the handler are not. Blocks on file I/O.
+    """
+    found = []
+    for value in values:
+        first = value.removeprefix(f"{mount_point}/").partition("/")[0]
+        if value.startswith(f"{mount_point}/") and os.path.lexists(f"{mount_point}/{first}"):
+            found.append(value)
+    return found

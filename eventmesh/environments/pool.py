@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -44,7 +44,8 @@ class ProcessPool:
     """An `EnvironmentPool` of processes. One event loop; nothing here blocks it.
 
     `work_directory` holds the environments' temporary directories and is the pool's alone;
-    `base_directory` is where mappings.yaml lies; `extra_environment` goes to every function.
+    `host_paths` are places of the host that the configuration names: a private /tmp must not
+    hide them. `extra_environment` goes to every function.
     """
 
     #: forks where it can
@@ -58,7 +59,7 @@ class ProcessPool:
         telemetry: Telemetry,
         *,
         work_directory: Path,
-        base_directory: Path,
+        host_paths: Sequence[Path] = (),
         idle_timeout_seconds: float = 600.0,
         extra_environment: Mapping[str, str] | None = None,
         init_limit_seconds: float = INIT_LIMIT_SECONDS,
@@ -68,7 +69,7 @@ class ProcessPool:
         self.work_directory = work_directory
         self.init_limit_seconds = init_limit_seconds
         self.watch = Watch(self._busy)
-        self._base_directory = base_directory
+        self._host_paths = tuple(host_paths)
         self._idle_timeout_seconds = idle_timeout_seconds
         self._extra_environment = dict(extra_environment or {})
         self._fleets: dict[tuple[str, str], Fleet] = {}
@@ -190,21 +191,24 @@ class ProcessPool:
         await self._prepare()
         launcher = await self._launcher_of(function.python)
         private_tmp = launcher.interpreter.private_tmp and await asyncio.to_thread(
-            limits.hides_nothing, self._needed_paths(function, launcher)
+            self._may_cover_tmp, function, launcher
         )
         around = Surroundings(self._extra_environment, private_tmp)
         self._equipment[key] = (function, launcher, around)
         return launcher, around
 
-    def _needed_paths(self, function: Function, launcher: Launcher) -> list[str | Path]:
-        return [
+    def _may_cover_tmp(self, function: Function, launcher: Launcher) -> bool:
+        """Whether nothing the handler needs, or was told of, lies under /tmp. Blocks."""
+        needed: list[str | Path] = [
             function.code_directory,
             function.python,
             *function.layers,
-            self._base_directory,
+            *self._host_paths,
             SHIM,
             *launcher.interpreter.paths,
+            *limits.named_places(function.environment.values()),
         ]
+        return limits.hides_nothing(needed)
 
     async def _launcher_of(self, python: Path) -> Launcher:
         task = self._launchers.get(python)

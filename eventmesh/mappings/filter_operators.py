@@ -51,7 +51,8 @@ class PatternError(ValueError):
 
     def at(self, path: str) -> PatternError:
         """The same mistake, found at `path`."""
-        return PatternError(self.reason, self.hint, f"{path}.{self.path}" if self.path else path)
+        joined = path + ("." if path and self.path[:1] not in ("", "[") else "") + self.path
+        return PatternError(self.reason, self.hint, joined)
 
 
 def is_number(value: Any) -> bool:
@@ -73,7 +74,9 @@ def compile_operator(name: str, operand: Any, strict: bool) -> Predicate:
 def describe_unknown(name: Any) -> PatternError:
     """The error for an operator that does not exist."""
     folded = str(name).lower().replace("_", "-").replace(" ", "-")
-    near = [known for known in sorted(OPERATORS) if known.replace("-", "") == folded.replace("-", "")]
+    near = [
+        known for known in sorted(OPERATORS) if known.replace("-", "") == folded.replace("-", "")
+    ]
     hint = f"write {near[0]}" if near else f"operators: {', '.join(sorted(OPERATORS))}"
     return PatternError(f"Unrecognized match type {name}", hint)
 
@@ -110,10 +113,8 @@ def _text_of(name: str, operand: Any, strict: bool) -> tuple[str, bool]:
 def _compile_equals_ignore_case(operand: Any, strict: bool) -> Predicate:
     text = _require_text("equals-ignore-case", operand)
     length, folded = len(text), text.casefold()
-    return (
-        lambda value: value.__class__ is str
-        and len(value) == length
-        and value.casefold() == folded
+    return lambda value: (
+        value.__class__ is str and len(value) == length and value.casefold() == folded
     )
 
 
@@ -126,9 +127,7 @@ def _compile_numeric(operand: Any, strict: bool) -> Predicate:
     if not isinstance(first, str):
         raise PatternError(f"Invalid member in numeric match: {first}", 'such as [">", 0, "<=", 5]')
     if first not in _COMPARISONS:
-        raise PatternError(
-            f"Unrecognized numeric range operator: {first}", "one of = < <= > >="
-        )
+        raise PatternError(f"Unrecognized numeric range operator: {first}", "one of = < <= > >=")
     bottom = _number_at(terms, 1, strict)
     if len(terms) == 2:
         return _COMPARISONS[first](bottom)
@@ -152,7 +151,7 @@ def _compile_range(terms: Sequence[Any], first: str, bottom: float, strict: bool
 
 
 def _number_at(terms: Sequence[Any], index: int, strict: bool) -> float:
-    value = terms[index] if len(terms) > index else None
+    value: Any = terms[index] if len(terms) > index else None
     if not is_number(value):
         name = "equals" if terms[index - 1] == "=" else terms[index - 1]
         raise PatternError(f"Value of {name} must be numeric")
@@ -198,7 +197,6 @@ def _compile_anything_but(operand: Any, strict: bool) -> Predicate:
         return not (kind is int or kind is float) or value not in numbers
 
     return differs
-
 
 
 def _compile_nested_anything_but(operand: Mapping[Any, Any], strict: bool) -> Predicate:

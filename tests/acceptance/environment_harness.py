@@ -113,7 +113,7 @@ async def running(
         clock or SystemClock(),
         mesh.telemetry,
         work_directory=directory / "work",
-        base_directory=directory,
+        host_paths=[directory],
         **settings,
     )
     try:

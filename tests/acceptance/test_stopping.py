@@ -112,6 +112,9 @@ def test_a_second_engine_on_the_same_state_is_refused(engine: Engine) -> None:
     assert "Traceback" not in second.stderr
 
 
+JSON = {"Content-Type": "application/json"}
+
+
 class Load(threading.Thread):
     """Posts numbered events until stopped; what was answered 202 is in `accepted`."""
 
@@ -127,7 +130,7 @@ class Load(threading.Thread):
             number, self.next = self.next, self.next + 1
             try:
                 body = json.dumps({"id": number}).encode()
-                if self.engine.request("POST", "/record", body)[0] == 202:
+                if self.engine.request("POST", "/record", body, JSON)[0] == 202:
                     self.accepted.append(number)
             except OSError:
                 time.sleep(0.005)
