@@ -11,7 +11,7 @@ from eventmesh.functions.function import Function
 
 
 def prepare_functions(functions: Iterable[Function], unpacked: Path) -> list[Function]:
-    """The functions with directories in place of zips. Blocking; raises PackageError naming the zip."""
+    """The functions with directories in place of zips. Blocks; raises PackageError."""
     return [prepare_function(function, unpacked) for function in functions]
 
 

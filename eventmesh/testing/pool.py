@@ -44,9 +44,7 @@ class FakePool:
         return None
 
 
-def _failure(
-    function: Function, request: InvocationRequest, error: Exception
-) -> InvocationResult:
+def _failure(function: Function, request: InvocationRequest, error: Exception) -> InvocationResult:
     name, message = type(error).__name__, str(error)
     body = {"errorMessage": message, "errorType": name, "requestId": request.request_id}
     return InvocationResult(

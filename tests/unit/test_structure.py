@@ -14,7 +14,8 @@ import eventmesh
 
 ROOT = Path(__file__).parents[2]
 GROUND = {
-    "errors", "clock", "units", "messages", "connectors", "telemetry", "tasks", "records", "pulling",
+    "errors", "clock", "units", "messages", "connectors", "pulling", "records", "tasks",
+    "telemetry",
 }  # fmt: skip
 #: room or module -> what it may import of eventmesh, besides itself
 MAY_IMPORT = {
