@@ -30,7 +30,10 @@ def handler(event, context):
 def run() -> Findings:
     """Rounds of eventmesh and the bare loop; each with a new directory, eventmesh new as well."""
     findings = Findings()
-    delivered, accepted, writers, wrong = [], [], [], 0
+    wrong = 0
+    delivered: list[float] = []
+    accepted: list[float] = []
+    writers: list[float] = []
     counted: list[float] = []
     # all removed at the end: ext4 is slow to make files right after many were removed
     with workspace() as directory:

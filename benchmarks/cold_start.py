@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import ParamSpec
 
 from benchmarks.engine import Engine, wait_until, workspace
 from benchmarks.figures import Findings, Goal
@@ -15,6 +16,7 @@ ROUNDS = 6
 FUNCTIONS_A_ROUND = 10
 EMULATORS_A_ROUND = 3
 GOAL_MS = 15
+P = ParamSpec("P")
 _MODULES = ("json", "datetime", "decimal", "logging", "urllib.parse", "hashlib", "uuid")
 _HANDLER = "".join(f"import {name}\n" for name in _MODULES) + (
     'def handler(event, context):\n    return {"id": str(uuid.uuid4())}\n'
@@ -28,13 +30,14 @@ def run() -> Findings:
         (directory / "app.py").write_text(_HANDLER)
         names = [f"f{number}" for number in range(ROUNDS * FUNCTIONS_A_ROUND)]
         functions = {name: {"handler": "app.handler"} for name in names}
-        first, emulated, whole = [], [], []
+        first: list[float] = []
+        emulated: list[float] = []
+        whole: list[float] = []
         with Engine(directory, {"functions": functions}) as engine:
             for number in range(ROUNDS):
-                for name in names[number::ROUNDS]:
-                    first.append(_milliseconds(lambda n=name: _ask(engine, n)))  # type: ignore[misc]
+                first += [_milliseconds(_ask, engine, name) for name in names[number::ROUNDS]]
                 emulated += _emulated(directory, findings)
-                whole.append(_milliseconds(lambda: _start_whole(directory)))
+                whole.append(_milliseconds(_start_whole, directory))
     goals = (Goal("median", "<=", GOAL_MS), Goal("ratio", "<", 1))
     text = "first response of a new environment, p50"
     findings.add(text, "ms", first, *goals, peer=EMULATOR, theirs=emulated)
@@ -49,9 +52,9 @@ def run() -> Findings:
     return findings
 
 
-def _milliseconds(work: Callable[[], None]) -> float:
+def _milliseconds(work: Callable[P, None], *args: P.args, **options: P.kwargs) -> float:
     began = time.perf_counter()
-    work()
+    work(*args, **options)
     return (time.perf_counter() - began) * 1000
 
 
@@ -63,7 +66,7 @@ def _ask(engine: Engine, function: str) -> None:
 
 def _emulated(directory: Path, findings: Findings) -> list[float]:
     try:
-        return [_milliseconds(lambda: _start_emulator(directory)) for _ in range(EMULATORS_A_ROUND)]
+        return [_milliseconds(_start_emulator, directory) for _ in range(EMULATORS_A_ROUND)]
     except (PeerMissing, OSError) as error:
         reason = f"{EMULATOR} skipped: {error}"
         if reason not in findings.notes:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 from benchmarks.engine import ROOT, accepts, end, free_port, wait_until
 from benchmarks.load import Request
@@ -84,7 +85,7 @@ class Server:
         self._directory = directory
         self._environment = {"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", **env}
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         self.process = subprocess.Popen(
             self._command,
             cwd=self._directory,

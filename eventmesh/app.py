@@ -92,8 +92,11 @@ class Mesh:
 
     @property
     def address(self) -> str | None:
-        """`host:port` the server listens on; None without one."""
-        return "{}:{}".format(*self.server.addresses[0][:2]) if self.server.addresses else None
+        """`host:port` the server listens on, an IPv6 host in brackets; None without one."""
+        if not self.server.addresses:
+            return None
+        host, port = self.server.addresses[0][:2]
+        return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
 
     def troubles(self) -> Mapping[str, str] | None:
         """Mappings that do not run and why; None while starting or stopping."""

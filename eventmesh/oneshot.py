@@ -15,14 +15,16 @@ from eventmesh.api.client import Answer
 from eventmesh.clock import SystemClock
 from eventmesh.config.handler_complaints import Complaint, explain_failure, explain_value
 from eventmesh.config.loader import LoadedConfig
+from eventmesh.environments.inline import InlinePool
 from eventmesh.environments.pool import INIT_LIMIT_SECONDS, ProcessPool
+from eventmesh.environments.router import RoutingPool
 from eventmesh.errors import EventMeshError, InitializationError, Problem
 from eventmesh.functions.catalog import FunctionCatalog
 from eventmesh.functions.function import Function
 from eventmesh.functions.handler_source import read_module, split_handler
 from eventmesh.functions.inherited import inherited_variables
 from eventmesh.functions.names import parse_reference
-from eventmesh.functions.preparation import prepare_function, prepare_functions
+from eventmesh.functions.preparation import prepare_function
 from eventmesh.invocation.concurrency import ConcurrencyLimits
 from eventmesh.invocation.events import check_event
 from eventmesh.invocation.invoker import Call, Invoker, new_request_id
@@ -44,9 +46,8 @@ async def invoke_here(config: LoadedConfig, name: str, event: bytes, kind: str) 
     Raises InvocationError for an unknown function or an event that is not JSON, and what the state
     or the package raises.
     """
-    functions = await asyncio.to_thread(prepare_functions, config.functions, _unpacked(config))
     catalog = FunctionCatalog(
-        functions, region=config.model.region, account_id=config.model.account_id
+        config.functions, region=config.model.region, account_id=config.model.account_id
     )
     reference = parse_reference(name)
     function = catalog.resolve(reference)
@@ -55,9 +56,17 @@ async def invoke_here(config: LoadedConfig, name: str, event: bytes, kind: str) 
         return Answer(204, b"", new_request_id())
     if kind == "Event":
         return await _store(config, function.name, reference.qualifier, event)
-    async with _pool(config) as pool:
+    catalog.put(await asyncio.to_thread(prepare_function, function, _unpacked(config)))
+    async with _pool(config) as processes:
+        inline = InlinePool(
+            SystemClock(), Telemetry(), extra_environment=inherited_variables(os.environ)
+        )
+        pool = RoutingPool(processes, inline)
         invoker = Invoker(catalog, pool, ConcurrencyLimits(1), Telemetry())
-        result = await invoker.invoke(Call(function.name, event, reference.qualifier))
+        try:
+            result = await invoker.invoke(Call(function.name, event, reference.qualifier))
+        finally:
+            await inline.close()
     tail = result.log_tail.decode(errors="replace")
     return Answer(
         200,

@@ -10,6 +10,7 @@ import sys
 import click
 
 from eventmesh import __version__
+from eventmesh.cli.exit_codes import ExitCode
 
 #: command -> its module here, and what `eventmesh --help` says of it
 COMMANDS = {
@@ -37,6 +38,12 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"eventmesh.cli.{COMMANDS[name][0]}")
         command: click.Command = module.command
         return command
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            sys.exit(ExitCode.INTERRUPTED)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -83,7 +83,7 @@ def _invoke(file: Path, endpoint: str | None, function: str, event: bytes, kind:
     holder = describe_holder(config.state_directory)
     address = holder.get("http") if holder else None
     if address:
-        return _checked(client.invoke(address, function, event, kind), config)
+        return _checked(client.invoke(address, function, event, kind), config, function)
     import asyncio
 
     from eventmesh.oneshot import invoke_here
@@ -103,14 +103,13 @@ def _address(endpoint: str) -> str:
     return address
 
 
-def _checked(answer: Answer, config: LoadedConfig | None = None) -> Answer:
+def _checked(answer: Answer, config: LoadedConfig | None = None, name: str = "") -> Answer:
     """The answer, unless the API refused the call: then this is the end."""
     if answer.status < 400:
         return answer
     from eventmesh.api.client import error_text
 
-    absent = answer.status == 404 and config is not None
-    hint = _known_functions(config, "") if absent and config else ""
+    hint = _known_functions(config, name) if config is not None and answer.status == 404 else ""
     fail(f"{error_text(answer)}{hint}")
 
 

@@ -34,7 +34,8 @@ def explain_failure(function: Function, error: str, log: str, source: str | None
         return _lower(text), _how_to_import(function, text)
     if kind.startswith("Runtime."):
         return _lower(text), ""
-    return f"{kind}: {text[:_MAX_SHOWN]} while its module was imported", _raised_at(log)
+    message = f"{kind}: {text[:_MAX_SHOWN]} while its module was imported"
+    return message, _raised_at(function, log)
 
 
 def explain_value(function: Function, source: str | None) -> Complaint | None:
@@ -80,9 +81,12 @@ def _how_to_import(function: Function, text: str) -> str:
     return f"{function.python} has no '{library}'; install it there, or set 'python:' or 'layers:'"
 
 
-def _raised_at(log: str) -> str:
-    places = _PLACE.findall(log)
-    return f"raised at {places[-1][0]}:{places[-1][1]}" if places else ""
+def _raised_at(function: Function, log: str) -> str:
+    """The innermost place in the function's own code, else the innermost of all."""
+    places: list[tuple[str, str]] = _PLACE.findall(log)
+    own = [place for place in places if place[0].startswith(f"{function.code_directory}/")]
+    found = (own or places)[-1:]
+    return f"raised at {found[0][0]}:{found[0][1]}" if found else ""
 
 
 def _join(places: Sequence[object]) -> str:

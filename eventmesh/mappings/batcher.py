@@ -1,6 +1,7 @@
 """When a batch closes: it is full, its window is over, or it would get too large (semantics 3.5).
 
-Pure: records in order, the time passed in (of a monotonic clock). Sizes are arithmetic on the records' bytes.
+Pure: records in order, the time passed in (of a monotonic clock). Sizes are arithmetic on the
+records' bytes.
 """
 
 from __future__ import annotations

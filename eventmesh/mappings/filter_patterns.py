@@ -90,6 +90,10 @@ class PatternReader:
         leaf = _read_alternatives(key, value, self._strict)
         path = place.below(key).path
         for rule in rules:
+            if path in rule:
+                # whether both count or the last wins differs between AWS's compilers
+                reason = f"Path `{'.'.join(path)}` cannot be allowed multiple times"
+                raise PatternError(reason, "say all of it in one place", key)
             rule[path] = leaf
         return rules
 

@@ -74,9 +74,12 @@ class Node:
     @cached_property
     def absent(self) -> bool:
         """Whether a record without this key fits: all alternatives hold `exists: false`."""
-        return (self.leaf is None or self.leaf.absent) and all(
-            child.absent for child in self.children.values()
-        )
+        return (self.leaf is None or self.leaf.absent) and self.absent_below
+
+    @cached_property
+    def absent_below(self) -> bool:
+        """Whether a value without any of the keys below fits."""
+        return all(child.absent for child in self.children.values())
 
     @cached_property
     def test(self) -> Predicate:
@@ -104,13 +107,22 @@ class Node:
             for path in child.paths():
                 yield (key, *path)
 
+    def candidates(self, values: Sequence[Any]) -> list[Mapping[str, Any]]:
+        """The elements of an array one of which must have all keys fit; [] where it is as if the
+        keys were not there. Where absence would do, only elements that have one of them count."""
+        elements = [value for value in flatten(values) if isinstance(value, Mapping)]
+        if not self.absent_below:
+            return elements
+        return [element for element in elements if self.touches(element)]
+
     def touches(self, value: Any) -> bool:
         """Whether `value` holds any scalar that this node asks about."""
         if isinstance(value, _ARRAYS):
             return any(self.touches(one) for one in flatten(value))
         if isinstance(value, Mapping):
+            keys = nest(value, self.dotted)
             return any(
-                child.touches(value[key]) for key, child in self.children.items() if key in value
+                child.touches(keys[key]) for key, child in self.children.items() if key in keys
             )
         return self.leaf is not None
 
@@ -139,11 +151,6 @@ def flatten(values: Sequence[Any]) -> Iterator[Any]:
             waiting.pop()
 
 
-def find_objects(values: Sequence[Any]) -> list[Mapping[str, Any]]:
-    """The objects among the elements of an array."""
-    return [value for value in flatten(values) if isinstance(value, Mapping)]
-
-
 def _compile_branch(node: Node) -> Predicate:
     """The test of an object whose keys must all fit, or of an array with such an object in it."""
     match = _compile_keys([(key, child.test) for key, child in node.children.items()])
@@ -156,8 +163,9 @@ def _compile_branch(node: Node) -> Predicate:
 
     def match_other(value: Any) -> bool:
         if isinstance(value, _ARRAYS):
-            return _match_elements(node, match_object, value)
-        return match_object(value) if isinstance(value, Mapping) else node.absent
+            elements = node.candidates(value)
+            return any(match_object(one) for one in elements) if elements else node.absent_below
+        return match_object(value) if isinstance(value, Mapping) else node.absent_below
 
     # a missing key passes as absent before its dotted spelling would be looked for
     if any(child.absent and child.children for child in node.children.values()):
@@ -192,16 +200,6 @@ def _compile_keys(children: Sequence[tuple[str, Predicate]]) -> ObjectTest:
         return True
 
     return match
-
-
-def _match_elements(node: Node, match: ObjectTest, values: Sequence[Any]) -> bool:
-    """Whether one element has all keys fit. Where absence would do, only elements that have one of
-    the keys count, and an array without any of them fits."""
-    elements = find_objects(values)
-    if not node.absent:
-        return any(match(element) for element in elements)
-    holders = [element for element in elements if node.touches(element)]
-    return not holders or any(match(element) for element in holders)
 
 
 def nest(value: Mapping[str, Any], dotted: frozenset[str]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from eventmesh.mappings.filter_operators import PatternError
 from eventmesh.mappings.filter_patterns import PatternReader, Rule
-from eventmesh.mappings.filter_trees import MISSING, Node, find_objects, flatten, nest, plant
+from eventmesh.mappings.filter_trees import MISSING, Node, flatten, nest, plant
 
 __all__ = [
     "FieldsTest",
@@ -177,7 +177,7 @@ def _explain(node: Node, value: Any, path: str) -> list[Mismatch]:
         return failed
     objects = [value] if isinstance(value, Mapping) else []
     if isinstance(value, (list, tuple)):
-        objects = find_objects(value)
+        objects = node.candidates(value)
     return failed + min((_explain_keys(node, one, path) for one in objects or [{}]), key=len)
 
 

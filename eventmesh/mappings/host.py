@@ -147,7 +147,8 @@ class PollerHost:
             )
         )
         if not attempted.is_throttled:
-            self.reporter.processed("PROBLEM: Function call failed" if attempted.failed else "OK")
+            failed = attempted.failed or attempted.is_error
+            self.reporter.processed("PROBLEM: Function call failed" if failed else "OK")
         return attempted
 
     def read(self, shard: str, received: int, filtered: int) -> None:

@@ -31,6 +31,7 @@ class ShardProgress:
     @property
     def span(self) -> int:
         """Records read beyond the watermark, filtered ones among them."""
+        self._advance()
         return len(self._positions)
 
     @property

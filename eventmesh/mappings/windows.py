@@ -28,6 +28,7 @@ class Window:
     start: float
     length: float
     state: bytes = b"{}"
+    source_arn: str = ""
 
     @property
     def end(self) -> float:
@@ -38,24 +39,15 @@ class Window:
         """Its state passed the limit: it ends early."""
         return len(self.state) > LARGEST_STATE_BYTES
 
-    def is_over(self, now: float) -> bool:
-        """Whether it may be closed although no record of a later window was seen."""
-        return now >= self.end + min(self.length, LONGEST_IDLE_SECONDS)
+    @property
+    def over_at(self) -> float:
+        """When it may be closed although no record of a later window was seen."""
+        return self.end + min(self.length, LONGEST_IDLE_SECONDS)
 
 
-@dataclass(frozen=True, slots=True)
-class WindowScene:
-    """What a window's event says besides its records."""
-
-    shard: str
-    source_arn: str
-    is_final: bool = False
-    is_early: bool = False
-
-
-def window_at(arrived_at: float, length: float) -> Window:
-    """The window a record belongs to."""
-    return Window(arrived_at // length * length, length)
+def window_at(arrived_at: float, length: float, source_arn: str = "") -> Window:
+    """The window that a record belongs to, without state."""
+    return Window(arrived_at // length * length, length, source_arn=source_arn)
 
 
 def leading_records(records: Sequence[Record], window: Window) -> int:
@@ -67,17 +59,24 @@ def leading_records(records: Sequence[Record], window: Window) -> int:
     return len(records)
 
 
-def windowed_event(envelope: bytes, window: Window, scene: WindowScene) -> bytes:
+def windowed_event(
+    envelope: bytes,
+    window: Window,
+    shard: str,
+    *,
+    is_final: bool = False,
+    is_early: bool = False,
+) -> bytes:
     """The envelope with the window's fields spliced in behind its own; the records' bytes are not
     touched."""
     fields = orjson.dumps(
         {
             "window": {"start": _iso_seconds(window.start), "end": _iso_seconds(window.end)},
             "state": orjson.Fragment(window.state),
-            "shardId": scene.shard,
-            "eventSourceARN": scene.source_arn,
-            "isFinalInvokeForWindow": scene.is_final,
-            "isWindowTerminatedEarly": scene.is_early,
+            "shardId": shard,
+            "eventSourceARN": window.source_arn,
+            "isFinalInvokeForWindow": is_final,
+            "isWindowTerminatedEarly": is_early,
         }
     )
     return envelope.rstrip()[:-1] + b"," + fields[1:]
@@ -107,7 +106,8 @@ def window_text(window: Window | None) -> str:
     """The open window, to be stored beside the shard's position; "" for none."""
     if window is None:
         return ""
-    fields = {"start": window.start, "state": orjson.Fragment(window.state)}
+    state = orjson.Fragment(window.state)
+    fields = {"start": window.start, "source": window.source_arn, "state": state}
     return orjson.dumps(fields).decode()
 
 
@@ -119,10 +119,11 @@ def window_from(text: str, length: float) -> Window | None:
     try:
         fields = orjson.loads(text)
         window = window_at(float(fields["start"]), length)
-        state = orjson.dumps(fields["state"])
+        state, arn = orjson.dumps(fields["state"]), str(fields["source"])
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         return None
-    return Window(window.start, length, state) if window.start == fields["start"] else None
+    same = window.start == fields["start"]
+    return Window(window.start, length, state, arn) if same else None
 
 
 def _iso_seconds(epoch_seconds: float) -> str:

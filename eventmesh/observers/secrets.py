@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
-
-import orjson
 
 #: a shorter value is no secret, and masking it would garble every line
 MIN_LENGTH = 8
@@ -25,7 +24,7 @@ def escape_controls(text: str) -> str:
 
 def mask_for(secrets: Iterable[str]) -> Mask:
     """A function that puts `***` for each of these values, in whatever form it is written: plain,
-    escaped, percent-encoded, base64; of values of several lines, for each line."""
+    as JSON or Python writes it, percent-encoded, base64; of several lines, for each line."""
     forms = {form for secret in secrets for form in _forms(secret) if len(form) >= MIN_LENGTH}
     if not forms:
         return lambda text: text
@@ -40,11 +39,5 @@ def _forms(secret: str) -> Iterator[str]:
     raw = secret.encode("utf-8", "surrogatepass")
     yield from (base64.b64encode(raw).decode().rstrip("="), urllib.parse.quote(raw, safe=""))
     for part in (secret, *secret.splitlines()):
-        yield from (part, escape_controls(part), _json(part), ascii(part)[1:-1])
-
-
-def _json(text: str) -> str:
-    try:
-        return orjson.dumps(text).decode()[1:-1]
-    except orjson.JSONEncodeError:  # lone surrogates
-        return text
+        yield from (part, escape_controls(part), repr(part)[1:-1], ascii(part)[1:-1])
+        yield from (json.dumps(part)[1:-1], json.dumps(part, ensure_ascii=False)[1:-1])

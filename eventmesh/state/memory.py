@@ -8,9 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from eventmesh.clock import Clock, SystemClock
 from eventmesh.errors import StateError
 from eventmesh.state.contract import (
     AsyncEventStore,
+    CheckpointStore,
     DeadLetter,
     DeadLetterStore,
     Delivery,
@@ -24,6 +26,7 @@ from eventmesh.state.contract import (
 )
 from eventmesh.state.invariants import check_settled
 from eventmesh.state.letters import choose_request, missing_letter, revive
+from eventmesh.state.memory_checkpoints import MemoryCheckpoints
 
 DeadLetters = list[DeadLetter]
 
@@ -216,17 +219,20 @@ class _MemoryDeadLetters:
 
 
 class MemoryStore:
-    """A `Store` of one event loop, empty at first. Nothing waits, nothing survives it."""
+    """A `Store` of one event loop, empty at first. Nothing waits, nothing survives it. Leases
+    expire by `clock`."""
 
     events: AsyncEventStore
     positions: PositionStore
+    checkpoints: CheckpointStore
     deliveries: DeliveryStore
     dead_letters: DeadLetterStore
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self._rows = _Rows()
         self.events = _MemoryEvents(self._rows)
         self.positions = _MemoryPositions(self._rows)
+        self.checkpoints = MemoryCheckpoints(self._rows, clock or SystemClock())
         self.deliveries = _MemoryDeliveries(self._rows)
         self.dead_letters = _MemoryDeadLetters(self._rows)
 

@@ -71,7 +71,23 @@ _VERSION_1 = (
     "CREATE INDEX dead_letters_request ON dead_letters (request_id)",
 )
 
-MIGRATIONS: tuple[Sequence[str], ...] = (_VERSION_1,)
+_VERSION_2 = (
+    # with a rowid: a tumbling window's `state` may be as large as a megabyte
+    """CREATE TABLE checkpoints (
+        scope TEXT NOT NULL,
+        shard TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        expires_at REAL NOT NULL,
+        saved_at REAL NOT NULL,
+        finished INTEGER NOT NULL,
+        position TEXT NOT NULL,
+        state TEXT NOT NULL,
+        PRIMARY KEY (scope, shard)
+    )""",
+)
+
+MIGRATIONS: tuple[Sequence[str], ...] = (_VERSION_1, _VERSION_2)
 
 
 def read_version(connection: sqlite3.Connection, file: Path) -> int:

@@ -16,6 +16,7 @@ from eventmesh.clock import Clock
 from eventmesh.state import dead_letter_rows, delivery_rows, event_rows
 from eventmesh.state.contract import (
     AsyncEventStore,
+    CheckpointStore,
     DeadLetter,
     DeadLetterStore,
     Delivery,
@@ -30,6 +31,7 @@ from eventmesh.state.contract import (
 from eventmesh.state.database import Database
 from eventmesh.state.letters import revive
 from eventmesh.state.opening import Opened, Opening, read_data_version
+from eventmesh.state.sqlite_checkpoints import SqliteCheckpoints
 from eventmesh.state.writer import Write
 
 #: letters dropped in one transaction, so that a purge does not hold up the queue
@@ -146,15 +148,17 @@ class SqliteStore:
 
     events: AsyncEventStore
     positions: PositionStore
+    checkpoints: CheckpointStore
     deliveries: DeliveryStore
     dead_letters: DeadLetterStore
 
-    def __init__(self, db: Database, data_version: int) -> None:
+    def __init__(self, db: Database, data_version: int, clock: Clock) -> None:
         self._db = db
         self._data_version = data_version
         self._closing: asyncio.Task[None] | None = None
         self.events = SqliteEvents(db)
         self.positions = SqlitePositions(db)
+        self.checkpoints = SqliteCheckpoints(db, clock)
         self.deliveries = SqliteDeliveries(db)
         self.dead_letters = SqliteDeadLetters(db)
 
@@ -210,7 +214,7 @@ async def open_sqlite(
         raise
     finally:
         limit.cancel()
-    return SqliteStore(db, opened.data_version)
+    return SqliteStore(db, opened.data_version, clock)
 
 
 def _size_of(finished: Finished) -> int:

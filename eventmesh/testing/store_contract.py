@@ -21,11 +21,13 @@ from eventmesh.state.contract import (
     Delivery,
     Durability,
     Finished,
+    Lease,
     PositionChanges,
     Postponed,
     QueuedEvent,
     Store,
 )
+from eventmesh.testing.checkpoint_contract import CheckpointContract
 from eventmesh.testing.clock import FakeClock
 
 NORMAL, SYNCED = Durability.NORMAL, Durability.SYNCED
@@ -80,7 +82,7 @@ def names(events: list[QueuedEvent]) -> list[str]:
     return [event.request_id for event in events]
 
 
-class StoreContract:
+class StoreContract(CheckpointContract):
     """All rules. One test, one rule."""
 
     #: whether a store opened at the same place again holds what the one before it was told
@@ -95,8 +97,8 @@ class StoreContract:
         return tmp_path / "state"
 
     @pytest.fixture
-    async def store(self, place: Path) -> AsyncIterator[Store]:
-        store = await self.open_store(place, FakeClock())
+    async def store(self, place: Path, clock: FakeClock) -> AsyncIterator[Store]:
+        store = await self.open_store(place, clock)
         yield store
         await store.close()
 
@@ -435,12 +437,17 @@ class StoreContract:
     async def test_a_closed_store_refuses(self, store: Store) -> None:
         await store.close()
         event, letter, delivery = make_event(), make_letter(), make_delivery()
+        lease = Lease("m", "s-1", "one", 1)
         for call in (
             store.events.accept([event], None, SYNCED),
             store.events.claim("f", 1, 0.0),
             store.events.settle([Finished(event)], NORMAL),
             store.events.next_due("f"),
             store.positions.load("m"),
+            store.checkpoints.load("m"),
+            store.checkpoints.acquire("m", "s-1", "one", 30.0),
+            store.checkpoints.renew(lease, 30.0),
+            store.checkpoints.save(lease, [], NORMAL),
             store.deliveries.add([delivery], SYNCED),
             store.deliveries.pending(1),
             store.deliveries.complete(delivery),

@@ -17,10 +17,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from eventmesh.clock import Clock
 from eventmesh.state.contract import (
+    Checkpoint,
     DeadLetter,
     Delivery,
     Durability,
     Finished,
+    Lease,
     PositionChanges,
     Postponed,
     QueuedEvent,
@@ -41,7 +43,7 @@ T = TypeVar("T")
 
 class TestMemoryStore(StoreContract):
     async def open_store(self, place: Path, clock: Clock) -> Store:
-        return MemoryStore()
+        return MemoryStore(clock)
 
 
 class TestSqliteStore(StoreContract):
@@ -51,6 +53,8 @@ class TestSqliteStore(StoreContract):
         return await open_sqlite(place, clock)
 
 
+SHARDS = st.sampled_from(["s-1", "s-2"])
+OWNERS = st.sampled_from(["one", "two"])
 FUNCTIONS = st.sampled_from(["f", "g"])
 TIMES = st.integers(0, 20).map(float)
 DURABILITIES = st.sampled_from(Durability)
@@ -64,6 +68,7 @@ class StoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
+        self.clock = FakeClock()
         self.place = Path(tempfile.mkdtemp(prefix="eventmesh-machine-"))
         self.store = self.wait(self.open_store())
         self.arrived = 0
@@ -73,9 +78,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.positions: dict[str, str] = {}
         self.deliveries: list[Delivery] = []
         self.letters: list[DeadLetter] = []
+        self.checkpoints: dict[str, Checkpoint] = {}
+        #: every lease ever given out
+        self.leases: list[Lease] = []
 
     async def open_store(self) -> Store:
-        return MemoryStore()
+        return MemoryStore(self.clock)
 
     def wait(self, call: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(call)
@@ -184,6 +192,74 @@ class StoreMachine(RuleBasedStateMachine):
             self.wait(self.store.deliveries.postpone(later))
             self.deliveries[place] = replace(later, id=0)
 
+    @rule(seconds=st.sampled_from([1.0, 9.0, 10.0]))
+    def let_time_pass(self, seconds: float) -> None:
+        self.clock.step(seconds)
+
+    @rule(shard=SHARDS, owner=OWNERS)
+    def acquire(self, shard: str, owner: str) -> None:
+        lease = self.wait(self.store.checkpoints.acquire("m", shard, owner, 10.0))
+        now = self.clock.now()
+        row = self.checkpoints.get(shard, Checkpoint(shard, "", "", False, owner, 0, 0.0, 0.0))
+        if row.owner != owner and row.expires_at > now:
+            assert lease is None
+            return
+        row = replace(row, owner=owner, epoch=row.epoch + 1, expires_at=now + 10.0)
+        self.checkpoints[shard] = row
+        assert lease == Lease("m", shard, owner, row.epoch, row.position, row.state, row.finished)
+        self.leases.append(lease)
+
+    def is_held(self, lease: Lease) -> bool:
+        row = self.checkpoints[lease.shard]
+        return (row.owner, row.epoch) == (lease.owner, lease.epoch) and row.expires_at != 0
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), ttl=st.sampled_from([0.0, 10.0]))
+    def renew(self, data: st.DataObject, ttl: float) -> None:
+        lease = data.draw(st.sampled_from(self.leases))
+        held = self.is_held(lease)
+        assert self.wait(self.store.checkpoints.renew(lease, ttl)) is held
+        if held:
+            until = self.clock.now() + ttl if ttl else 0.0
+            self.checkpoints[lease.shard] = replace(self.checkpoints[lease.shard], expires_at=until)
+
+    @precondition(lambda self: self.leases)
+    @rule(
+        data=st.data(),
+        position=KEYS,
+        state=KEYS,
+        finished=st.booleans(),
+        failed=st.booleans(),
+        durability=DURABILITIES,
+    )
+    def save(
+        self,
+        data: st.DataObject,
+        position: str,
+        state: str,
+        finished: bool,
+        failed: bool,
+        durability: Durability,
+    ) -> None:
+        lease = replace(
+            data.draw(st.sampled_from(self.leases)),
+            position=position,
+            state=state,
+            finished=finished,
+        )
+        given = [make_delivery(self.next_name())] if failed else []
+        held = self.is_held(lease)
+        assert self.wait(self.store.checkpoints.save(lease, given, durability)) is held
+        if held:
+            self.deliveries += given
+            self.checkpoints[lease.shard] = replace(
+                self.checkpoints[lease.shard],
+                position=position,
+                state=state,
+                finished=finished,
+                saved_at=self.clock.now(),
+            )
+
     @rule(before=TIMES)
     def purge(self, before: float) -> None:
         old = [one for one in self.letters if one.failed_at < before]
@@ -204,6 +280,17 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.wait(self.store.positions.load("m")) == self.positions
 
     @invariant()
+    def checkpoints_are_what_their_holders_saved(self) -> None:
+        rows = self.wait(self.store.checkpoints.load("m"))
+        assert rows == [self.checkpoints[shard] for shard in sorted(self.checkpoints)]
+
+    @invariant()
+    def failure_records_are_all_there(self) -> None:
+        pending = self.wait(self.store.deliveries.pending(1000))
+        given = sorted(self.deliveries, key=lambda one: one.due_at)
+        assert [replace(one, id=0) for one in pending] == given
+
+    @invariant()
     def letters_are_newest_first(self) -> None:
         listed = self.wait(self.store.dead_letters.list(None, 100))
         # oldest first and turned round: of equal times the later one comes first
@@ -213,7 +300,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 class SqliteMachine(StoreMachine):
     async def open_store(self) -> Store:
-        return await open_sqlite(self.place / "state", FakeClock())
+        return await open_sqlite(self.place / "state", self.clock)
 
     @rule()
     def restart(self) -> None:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
+import pytest
+
 from eventmesh.connectors import Target
 from eventmesh.errors import SourceUnavailable
 from eventmesh.mappings.mapping import EventSourceMapping, MappingState, retry_delay
@@ -74,7 +76,9 @@ async def test_a_source_may_say_when_to_try_again(clock: FakeClock) -> None:
     task.cancel()
 
 
-async def test_a_bug_in_a_source_ends_its_mapping_and_is_told(clock: FakeClock) -> None:
+async def test_a_bug_in_a_source_ends_its_mapping_and_is_told(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
     one, told = mapping(clock)
 
     async def bug() -> None:
@@ -85,6 +89,10 @@ async def test_a_bug_in_a_source_ends_its_mapping_and_is_told(clock: FakeClock) 
     assert isinstance(told[-1], SourceFailed)
     assert told[-1].retry_seconds is None
     assert one.settled.is_set()
+    (record,) = caplog.records
+    assert record.getMessage() == f"{one.name} stops: a bug in its connector '{one.connector}'"
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], KeyError)
 
 
 def test_delays_double_to_half_a_minute() -> None:

@@ -81,3 +81,39 @@ def test_secret_values_are_masked_everywhere(log_format: Format) -> None:
 def test_a_line_is_cut() -> None:
     event = telemetry.LogText("f", "stream", "id", b"x" * 100_000)
     assert len(lines("human", event)[0]) < 5000
+
+
+def test_a_secret_at_the_cut_is_masked_first() -> None:
+    secret = "hunter2hunter2"
+    event = telemetry.LogText("f", "stream", "id", b"x" * 4090 + secret.encode())
+    for log_format in ("human", "lambda", "json"):
+        (line,) = lines(log_format, event, secrets=(secret,))
+        assert "hunt" not in line
+
+
+def test_quiet_shows_problems_only() -> None:
+    written: list[str] = []
+    show = LogLines("human", written.extend, now=datetime.now, only_problems=True)
+    for event in (
+        ended(OK),
+        telemetry.LogText("f", "stream", "id", b"hello\n"),
+        telemetry.SourceReady("m", "s3", "./uploads", "watching"),
+        telemetry.EventsAccepted("f", "m", 1),
+    ):
+        show(event)
+    assert written == []
+    show(ended(FAILED))
+    show(telemetry.SourceFailed("m", ValueError("away"), 2.0))
+    assert len(written) == 3
+    assert written[-1].endswith("m: away (again in 2 s)")
+
+
+def test_seconds_are_short() -> None:
+    event = telemetry.EventRetried("f", "id-1", 1, 0.0999775, "E", "m")
+    assert lines("human", event)[0].endswith("attempt 1 failed, retry in 0.1 s  (id-1)")
+
+
+def test_a_source_error_without_text_is_named() -> None:
+    event = telemetry.SourceFailed("m", KeyError(), None)
+    assert lines("human", event) == ["03:04:05 m: KeyError (stopped)"]
+    assert orjson.loads(lines("json", event)[0])["error"] == "KeyError"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eventmesh.errors import StateError
-from eventmesh.state import event_rows, schema
+from eventmesh.state import checkpoint_rows, event_rows, schema
 
 FILE = Path("/somewhere/state.sqlite3")
 NEXT = (*schema.MIGRATIONS, ("ALTER TABLE events ADD COLUMN priority INTEGER DEFAULT 7",))
@@ -44,6 +44,14 @@ def test_an_older_file_goes_forward_with_its_rows(connection: sqlite3.Connection
     assert connection.execute("SELECT x FROM more").fetchall() == [(1,)]
 
 
+def test_the_first_version_gets_checkpoints(connection: sqlite3.Connection) -> None:
+    schema.migrate(connection, FILE, schema.MIGRATIONS[:1])
+    add_event(connection)
+    schema.migrate(connection, FILE)
+    assert event_rows.count_events(connection) == {"f": 1}
+    assert checkpoint_rows.load_checkpoints(connection, "m") == []
+
+
 def test_a_migration_that_fails_leaves_the_old_version(connection: sqlite3.Connection) -> None:
     schema.migrate(connection, FILE)
     with pytest.raises(sqlite3.OperationalError, match="no such table: nowhere"):
@@ -58,8 +66,8 @@ def test_a_newer_file_is_refused(connection: sqlite3.Connection) -> None:
     with pytest.raises(StateError) as caught:
         schema.migrate(connection, FILE)
     assert str(caught.value) == (
-        "/somewhere/state.sqlite3 has schema version 2, written by a newer eventmesh; this one "
-        "knows versions up to 1. Upgrade eventmesh, or restore a backup from before the upgrade "
+        "/somewhere/state.sqlite3 has schema version 3, written by a newer eventmesh; this one "
+        "knows versions up to 2. Upgrade eventmesh, or restore a backup from before the upgrade "
         "(a downgrade cannot read the newer file)"
     )
 
@@ -98,6 +106,8 @@ def test_someone_elses_database_is_refused(connection: sqlite3.Connection) -> No
             "SELECT * FROM dead_letters WHERE function = ? ORDER BY failed_at DESC, id DESC",
             "USING INDEX dead_letters_function (function=?)",
         ),
+        (checkpoint_rows._LOAD, "USING INDEX sqlite_autoindex_checkpoints_1 (scope=?)"),
+        (checkpoint_rows._SAVE, "USING INDEX sqlite_autoindex_checkpoints_1 (scope=? AND shard=?)"),
         ("SELECT * FROM deliveries ORDER BY due_at, id", "USING INDEX deliveries_due"),
     ],
 )

@@ -1,0 +1,17 @@
+"""What the AWS connectors share: how AWS is reached, and what its errors mean."""
+
+from __future__ import annotations
+
+from eventmesh_connectors.aws.access import AwsAccess, AwsOptions
+from eventmesh_connectors.aws.clients import AwsClient, open_client
+from eventmesh_connectors.aws.faults import Fault, explain, translated
+
+__all__ = [
+    "AwsAccess",
+    "AwsClient",
+    "AwsOptions",
+    "Fault",
+    "explain",
+    "open_client",
+    "translated",
+]

@@ -1,0 +1,34 @@
+"""What the sources of sharded AWS streams share: following the shards, reading one."""
+
+from __future__ import annotations
+
+from eventmesh_connectors.shards.api import (
+    Iterator,
+    IteratorExpired,
+    Listing,
+    Page,
+    ShardApi,
+    ShardGone,
+    Start,
+    Throttled,
+)
+from eventmesh_connectors.shards.events import join_records, read_fields, write_instant
+from eventmesh_connectors.shards.reader import Pace, SequenceReader
+from eventmesh_connectors.shards.source import ShardedSource
+
+__all__ = [
+    "Iterator",
+    "IteratorExpired",
+    "Listing",
+    "Pace",
+    "Page",
+    "SequenceReader",
+    "ShardApi",
+    "ShardGone",
+    "ShardedSource",
+    "Start",
+    "Throttled",
+    "join_records",
+    "read_fields",
+    "write_instant",
+]
