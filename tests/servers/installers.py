@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -23,13 +23,15 @@ COMMAND_SECONDS = 600.0
 DEPENDENCY_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 
-def run(command: Sequence[str], cwd: Path | None = None, **environment: str) -> None:
+def run(
+    command: Sequence[str], cwd: Path | None = None, environment: Mapping[str, str] | None = None
+) -> None:
     """Run one installation command; raises Unavailable with the end of what it said."""
     try:
         done = subprocess.run(
             command,
             cwd=cwd,
-            env={**os.environ, **environment},
+            env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -188,10 +190,10 @@ def _apt_install(apt: Sequence[str], package: str) -> None:
     install = [*apt, "install", *options, package]
     settings = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     try:
-        run(install, **settings)
+        run(install, environment=settings)
     except Unavailable:  # no package lists, or old ones
         run([*apt, "update", "-qq"])
-        run(install, **settings)
+        run(install, environment=settings)
 
 
 def in_ci() -> bool:

@@ -134,7 +134,7 @@ def ask(request: Mapping[str, Any]) -> Any:
 
 
 def put(directory: Path, request: Mapping[str, Any]) -> Any:
-    """One request to the supervisor in `directory`; its errors are raised here as their own kind."""
+    """One request to the supervisor in `directory`; its errors are raised here."""
     with socket.socket(socket.AF_UNIX) as link:
         link.settimeout(ASK_SECONDS)
         link.connect(str(directory / "socket"))

@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,7 +70,7 @@ class Supervisor:
             await instance.start()
 
     async def _acquire(self, key: str, name: str, advertised: int | None) -> dict[str, Any]:
-        """Install and start once; a refusal is remembered, so that many tests do not wait for it."""
+        """Install and start once; a refusal is remembered: not every test waits for it."""
         if key in self._refusals:
             raise self._refusals[key]
         if key not in self._instances:
@@ -147,22 +148,22 @@ async def _converse(
 
 
 async def _watch(pid: int, over: asyncio.Event) -> None:
-    """Set `over` when process `pid` ends: at once through a pidfd, else found by looking."""
-    loop = asyncio.get_running_loop()
-    if hasattr(os, "pidfd_open"):
-        try:
-            descriptor = os.pidfd_open(pid)
-        except ProcessLookupError:
-            over.set()
-            return
-        except OSError:
-            pass
-        else:
-            loop.add_reader(descriptor, over.set)
+    """Set `over` when process `pid` ends: at once through a pidfd (Linux), else found by asking."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        over.set()
+    except (AttributeError, OSError):
+        await asyncio.to_thread(_outlast, pid)
+        over.set()
+    else:
+        asyncio.get_running_loop().add_reader(descriptor, over.set)
+
+
+def _outlast(pid: int) -> None:
     first = started_at(pid)
     while first and started_at(pid) == first:
-        await asyncio.sleep(WATCH_SECONDS)
-    over.set()
+        time.sleep(WATCH_SECONDS)
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ from eventmesh_connectors.shards.api import (
     Start,
     Throttled,
 )
-from eventmesh_connectors.shards.events import join_records, read_fields, write_instant
+from eventmesh_connectors.shards.events import describe_batch, join_records, read_fields
+from eventmesh_connectors.shards.faults import signals
 from eventmesh_connectors.shards.reader import Pace, SequenceReader
 from eventmesh_connectors.shards.source import ShardedSource
 
@@ -28,7 +29,8 @@ __all__ = [
     "ShardedSource",
     "Start",
     "Throttled",
+    "describe_batch",
     "join_records",
     "read_fields",
-    "write_instant",
+    "signals",
 ]

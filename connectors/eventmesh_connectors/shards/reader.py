@@ -4,9 +4,10 @@ expire."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Protocol
 
 from eventmesh.clock import Clock
 from eventmesh.errors import SourceExhausted, SourceUnavailable
@@ -44,6 +45,22 @@ class Place:
     start: Start
 
 
+class Watch(Protocol):
+    """Whom a reader asks about its stream, and tells that its shard ended."""
+
+    def check(self) -> None:
+        """Raise SourceUnavailable when the stream is not the one that was opened."""
+        ...
+
+    def ended(self, shard: str) -> None:
+        """The shard is closed and read to its end: its children are next."""
+        ...
+
+    async def confirm_gone(self, shard: str) -> None:
+        """Return when the stream is still there, without the shard. Raises SourceUnavailable."""
+        ...
+
+
 def backoff(failures: int, interval_seconds: float, random: Random) -> float:
     """Seconds to wait after `failures` throttled calls in a row: doubling from the interval up to
     half a minute, less up to half of it at random."""
@@ -64,18 +81,20 @@ class SequenceReader:
         place: Place,
         clock: Clock,
         pace: Pace,
-        check: Callable[[], None] = lambda: None,
-        random: Random | None = None,
+        watch: Watch,
     ) -> None:
         self._api = api
         self._shard = place.shard
         self._start = place.start
         self._clock = clock
         self._pace = pace
-        self._check = check
-        self._random = random or Random()
+        self._watch = watch
+        self._random = Random()
         self._unread: deque[Record] = deque()
         self._token: str | None = None
+        #: what to keep as the shard's checkpoint until a record is handled; "" where the starting
+        #: position finds the same place again
+        self.start_position = ""
         self._last_read = ""
         self._due = float("-inf")
         self._throttles = 0
@@ -108,11 +127,12 @@ class SequenceReader:
 
     async def _fill(self) -> None:
         if self._token is None:
+            self._watch.ended(self._shard)
             raise SourceExhausted(f"shard {self._shard} is closed and read to its end")
         wait = self._due - self._clock.monotonic()
         if wait > 0:
             await self._clock.sleep(wait)
-        self._check()
+        self._watch.check()
         try:
             page = await self._api.get_records(
                 self._shard, self._token, self._pace.records_per_read
@@ -122,7 +142,8 @@ class SequenceReader:
         except IteratorExpired as error:
             await self._renew(error)
         except ShardGone:
-            # its last records were trimmed while it was read; there is nothing left of it
+            # what was left of it was trimmed while it was read
+            await self._watch.confirm_gone(self._shard)
             self._token = None
         else:
             self._take(page)

@@ -57,22 +57,20 @@ class ShardedSource:
                 yield dict(family)
             await self._context.clock.wait(self._list_again, LISTING_SECONDS)
 
-    async def open_shard(self, shard: str, position: str | None) -> _Reader:
+    async def open_shard(self, shard: str, position: str | None) -> SequenceReader:
         """A reader behind `position`. Raises SourceUnavailable, PositionExpired."""
         if self._stream is None:
             await self._list()
-        self._check()
+        self.check()
         start = self._resume(shard, position) if position else self._begin(shard)
-        reader = _Reader(
-            self._api, Place(shard, start), self._context.clock, self._pace, self._check
-        )
-        reader.ended = self._list_again.set
+        place = Place(shard, start)
+        reader = SequenceReader(self._api, place, self._context.clock, self._pace, self)
         try:
             found_at = await reader.open()
         except Throttled as error:
             raise SourceUnavailable(str(error), _THROTTLED_SECONDS) from error
         except ShardGone as error:
-            self._list_again.set()
+            await self.confirm_gone(shard)
             if position:
                 raise PositionExpired(f"shard {shard} has no records any more") from error
         else:
@@ -87,8 +85,26 @@ class ShardedSource:
     async def close(self) -> None:
         await self._api.close()
 
+    # what readers ask and tell
+
+    def check(self) -> None:
+        """Raise SourceUnavailable when the stream was replaced by another of its name."""
+        if self._replaced:
+            raise SourceUnavailable(self._replaced)
+
+    def ended(self, shard: str) -> None:
+        """Look for the children of `shard` now."""
+        self._list_again.set()
+
+    async def confirm_gone(self, shard: str) -> None:
+        """Return when the stream is the same and lists no such shard. Raises SourceUnavailable."""
+        await self._list()
+        self._list_again.set()
+        if self._ancestry.listed(shard) is not None:
+            raise SourceUnavailable(f"shard {shard} is listed, but cannot be read now")
+
     async def _list(self) -> Mapping[str, Sequence[str]]:
-        self._check()
+        self.check()
         try:
             listing = await self._api.list_shards()
         except Throttled as error:
@@ -106,11 +122,7 @@ class ShardedSource:
                 f"{self._options.resource} was deleted and created again: checkpoints of the old"
                 f" stream do not count for the new one. {_START_ANEW}"
             )
-        self._check()
-
-    def _check(self) -> None:
-        if self._replaced:
-            raise SourceUnavailable(self._replaced)
+        self.check()
 
     def _resume(self, shard: str, position: str) -> Start:
         self._ancestry.resumed(shard)
@@ -150,20 +162,3 @@ def _time_of(position: str) -> float:
         return float(position.removeprefix(_TIME_MARK))
     except ValueError:
         raise PositionExpired(f"{position!r} is not a position of this stream") from None
-
-
-class _Reader(SequenceReader):
-    """Has the shards listed again when it ends: children take over."""
-
-    #: what to store as the shard's checkpoint until a record was handled; "" where the starting
-    #: position finds the same place again
-    start_position = ""
-
-    def ended(self) -> None: ...
-
-    async def read(self, limit: int) -> Sequence[Record]:
-        try:
-            return await super().read(limit)
-        except SourceExhausted:
-            self.ended()
-            raise

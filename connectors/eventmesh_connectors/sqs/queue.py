@@ -15,12 +15,16 @@ from botocore.exceptions import ClientError
 from eventmesh.clock import Clock
 from eventmesh.errors import DestinationError, EventMeshError, SourceUnavailable
 from eventmesh_connectors.aws import AwsAccess, AwsClient, open_client, translated
+from eventmesh_connectors.aws.access import is_emulator
 from eventmesh_connectors.aws.faults import Fault, build_error, explain, near_names
 from eventmesh_connectors.sqs.addresses import QueueAddress
 
 #: what one call of SQS carries
 CALL_SIZE = 10
 _LONG_POLL_SECONDS = 20
+#: emulators hand messages to polls whose connection is gone: there, each is waited for at the end
+_EMULATOR_POLL_SECONDS = 1
+_GRACE_SECONDS = 0.5
 _LONGEST_VISIBILITY_SECONDS = 43_200
 _PARALLEL_CALLS = 16
 _ATTEMPTS = 3
@@ -50,6 +54,10 @@ class SqsQueue:
         self.arn = ""
         #: the queue's own visibility timeout
         self.visibility_seconds = _DEFAULT_VISIBILITY_SECONDS
+        emulated = is_emulator(client.endpoint_url)
+        self._poll_seconds = _EMULATOR_POLL_SECONDS if emulated else _LONG_POLL_SECONDS
+        #: how long to wait at the end for answers of polls that may be on their way
+        self.farewell_seconds = _GRACE_SECONDS + (self._poll_seconds if emulated else 0)
 
     @property
     def region(self) -> str:
@@ -57,11 +65,11 @@ class SqsQueue:
         return self.arn.split(":")[3]
 
     async def receive(self, limit: int, visibility_seconds: int | None = None) -> list[Any]:
-        """Up to `limit` (at most 10) messages as SQS returns them; [] after 20 s without any."""
+        """Up to `limit` (at most 10) messages as SQS returns them; [] after a long poll without any."""
         request: dict[str, Any] = {
             "QueueUrl": self.url,
             "MaxNumberOfMessages": min(limit, CALL_SIZE),
-            "WaitTimeSeconds": _LONG_POLL_SECONDS,
+            "WaitTimeSeconds": self._poll_seconds,
             "MessageSystemAttributeNames": ["All"],
             "MessageAttributeNames": ["All"],
         }

@@ -16,8 +16,6 @@ from eventmesh_connectors.sqs.queue import SqsQueue, Ticket, open_queue
 
 #: semantics 5.3: what AWS adds to the window for messages that wait in it
 _WINDOW_MARGIN_SECONDS = 30
-#: how long `close` lets answers come that are on their way
-_FAREWELL_SECONDS = 0.5
 _RELEASE_SECONDS = 5.0
 
 
@@ -87,13 +85,13 @@ class SqsSource:
 
     async def close(self) -> None:
         """Give back what cancelled receives still get, and disconnect. Waits 6 s at most."""
-        if self._returning:
-            await asyncio.wait(self._returning, timeout=_FAREWELL_SECONDS)
+        queue, self._queue = self._queue, None
+        if self._returning and queue is not None:
+            await asyncio.wait(self._returning, timeout=queue.farewell_seconds)
         for poll in self._cancelled:
             poll.cancel()
         if self._returning:
             await asyncio.wait(self._returning, timeout=_RELEASE_SECONDS)
-        queue, self._queue = self._queue, None
         if queue is not None:
             await queue.close()
 
@@ -135,7 +133,6 @@ class SqsSource:
         try:
             records = await poll
             if records:
-                queue = await self._open()
                 await queue.hide([_ticket(record) for record in records], 0)
         except SourceUnavailable as error:
             self._context.log.debug("nothing given back: %s", error)
