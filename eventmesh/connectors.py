@@ -54,9 +54,10 @@ class Options(BaseModel):
         return self
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InvocationResult:
-    """What came of one synchronous invocation. `payload` is JSON: the handler's result or the
+    """What came of one synchronous invocation; never changed. `payload` is JSON: the handler's
+    result or the
     error object.
 
     `function_error` is None on success, else `Unhandled` (semantics 1.2).

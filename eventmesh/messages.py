@@ -6,7 +6,7 @@ source) sees only these.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,7 +29,7 @@ class HttpRequest:
     body: bytes = b""
     #: filled by the router from `{name}` and `{proxy+}` in the route's path; values as sent, not
     #: decoded
-    path_parameters: dict[str, str] = field(default_factory=dict)
+    path_parameters: Mapping[str, str] = field(default_factory=dict)
     _folded: dict[str, str] | None = None
 
     def header(self, lower_name: str) -> str | None:

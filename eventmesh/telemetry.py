@@ -3,7 +3,8 @@ else listens.
 
 Each class is one event; its name and fields are a public interface. Times are seconds. Subscribers
 are plain functions
-called at once, in order, on the event loop: they must not wait. One that raises is reported and
+called at once, in order, on the event loop: they must not wait, and change no event.
+The frequent ones are not frozen: that would double what they cost. One that raises is reported and
 dropped, never the engine's problem.
 """
 
@@ -57,7 +58,7 @@ class EnvironmentStopped:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LogText:
     """Text for a function's log: whole lines as written, platform lines (START, END, REPORT)
     included.
@@ -71,7 +72,7 @@ class LogText:
     text: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InvocationEnded:
     """One attempt of one invocation ended, well or not. `result.function_error` tells. `attempt`
     counts from 1."""
@@ -90,7 +91,7 @@ class InvocationThrottled:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EventsAccepted:
     """Asynchronous events were stored."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 
 import orjson
@@ -27,13 +28,17 @@ def error_reply(error: InvocationError, request_id: str) -> HttpResponse:
 
 def refuse_strangers(request: HttpRequest) -> AccessDenied | None:
     """The engine's own API answers this machine only; None when the caller is on it."""
-    try:
-        local = ipaddress.ip_address(request.client_ip).is_loopback
-    except ValueError:
-        local = False
-    if not local:
+    if not _is_loopback(request.client_ip):
         return AccessDenied("the API answers loopback addresses only")
     # no SDK sends Origin; a web page that a browser on this machine shows always does
     if request.header("origin") is not None:
         return AccessDenied("the API does not answer web pages")
     return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False

@@ -12,9 +12,10 @@ from eventmesh.connectors import InvocationResult
 from eventmesh.functions.function import Function
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InvocationRequest:
-    """One attempt as an environment gets it. `event` is JSON, passed on as these bytes."""
+    """One attempt as an environment gets it; never changed. `event` is JSON, passed on as these
+    bytes."""
 
     request_id: str
     event: bytes

@@ -11,7 +11,7 @@ from eventmesh.environments.logs import LogStream, Report
 from eventmesh.functions.function import Function
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """The handler's answer, well or not. `error_type` is None when it succeeded."""
 

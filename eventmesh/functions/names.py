@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ class FunctionReference:
     account_id: str | None = None
 
 
+@functools.lru_cache(maxsize=1024)
 def parse_reference(text: str, qualifier: str | None = None) -> FunctionReference:
     """Read a decoded function reference and the query's `Qualifier`, which must agree.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from eventmesh.http.responses import NOT_FOUND, describe
@@ -16,6 +16,9 @@ ANY = "ANY"
 RESERVED = frozenset(
     ("2014-11-13", "2015-03-31", "2021-11-15", "_", "healthz", "metrics", "readyz")
 )
+#: requests remembered with their route, and the longest path that is
+REMEMBERED = 1024
+REMEMBERED_PATH = 256
 _is_literal = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+").fullmatch
 _is_dots = re.compile(r"(?:\.|%2[eE]){1,2}").fullmatch
 _match_parameter = re.compile(r"\{([A-Za-z0-9_.\-]+)(\+?)\}").fullmatch
@@ -82,6 +85,8 @@ class Router:
         self._own = _Table()
         self._reserved = set(RESERVED)
         self._served: list[HttpRoute] = []
+        #: where recent requests went; forgotten at every change of routes
+        self._recent: dict[tuple[str, str], tuple[HttpRoute, Mapping[str, str]]] = {}
 
     def add(self, route: HttpRoute) -> None:
         """Serve `route`. Raises ValueError for a path that cannot be served, is served already or
@@ -91,6 +96,7 @@ class Router:
             raise ValueError(f"{_name(route)} is reserved for eventmesh; choose another path")
         _insert(self._public, route)
         self._served.append(route)
+        self._recent.clear()
 
     def reserve(self, route: HttpRoute) -> None:
         """Serve the engine's own `route` and keep its first segment from everybody else.
@@ -106,6 +112,7 @@ class Router:
                 raise ValueError(f"{_name(route)} and {_name(other)} cannot both be served")
         _insert(self._own, route)
         self._reserved.add(first)
+        self._recent.clear()
 
     def remove(self, route: HttpRoute) -> None:
         """Stop serving `route`; nothing happens when it is not served."""
@@ -115,9 +122,25 @@ class Router:
                 del methods[route.method]
         if route in self._served:
             self._served.remove(route)
+        self._recent.clear()
 
-    def find(self, method: str, raw_path: str) -> tuple[HttpRoute, dict[str, str]] | HttpResponse:
+    def find(
+        self, method: str, raw_path: str
+    ) -> tuple[HttpRoute, Mapping[str, str]] | HttpResponse:
         """The route of a request and its path parameters as sent, or the 404 or 405 instead."""
+        recent = self._recent.get((method, raw_path))
+        if recent is not None:
+            return recent
+        found = self._look_up(method, raw_path)
+        if not isinstance(found, HttpResponse) and len(raw_path) <= REMEMBERED_PATH:
+            if len(self._recent) >= REMEMBERED:
+                self._recent.clear()
+            self._recent[method, raw_path] = found
+        return found
+
+    def _look_up(
+        self, method: str, raw_path: str
+    ) -> tuple[HttpRoute, Mapping[str, str]] | HttpResponse:
         own = _first_segment(raw_path) in self._reserved
         allowed: set[str] = set()
         for methods, values in (self._own if own else self._public).candidates(raw_path):

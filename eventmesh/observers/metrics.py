@@ -69,6 +69,8 @@ class Metrics:
             ["function", "destination"],
             registry=registry,
         )
+        #: looking a metric up by its labels costs more than counting it
+        self._ended: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self._sources = Gauge(
             "eventmesh_source_up", "1 when the source runs", ["mapping"], registry=registry
         )
@@ -82,12 +84,12 @@ class Metrics:
         return generate_latest(self._registry)
 
     def __call__(self, event: telemetry.TelemetryEvent) -> None:
+        if isinstance(event, telemetry.LogText):
+            return
+        if isinstance(event, telemetry.InvocationEnded):
+            self._count_invocation(event)
+            return
         match event:
-            case telemetry.InvocationEnded(function, mode, _, _, result):
-                self._invocations.labels(function, mode).inc()
-                self._duration.labels(function).observe(result.duration_seconds)
-                if result.function_error:
-                    self._errors.labels(function, _known_type(result.error_type)).inc()
             case telemetry.InvocationThrottled(function, _, reason):
                 self._throttles.labels(function, reason).inc()
             case telemetry.EnvironmentStarted(function):
@@ -108,6 +110,18 @@ class Metrics:
                 self._sources.labels(mapping).set(1)
             case telemetry.SourceFailed(mapping):
                 self._sources.labels(mapping).set(0)
+
+    def _count_invocation(self, event: telemetry.InvocationEnded) -> None:
+        key = (event.function, event.mode)
+        found = self._ended.get(key)
+        if found is None:
+            found = self._invocations.labels(*key), self._duration.labels(event.function)
+            self._ended[key] = found
+        invocations, duration = found
+        invocations.inc()
+        duration.observe(event.result.duration_seconds)
+        if event.result.function_error:
+            self._errors.labels(event.function, _known_type(event.result.error_type)).inc()
 
 
 def _known_type(error_type: str | None) -> str:

@@ -19,6 +19,8 @@ from .client import Message, Partition
 
 _TIMESTAMP_TYPES = {0: b"CREATE_TIME", 1: b"LOG_APPEND_TIME"}
 _OPENINGS = (b"{", b"[")
+#: of the year 9999: producers may write any timestamp
+_LAST_SECOND = 253_402_300_799
 
 
 class RecordWriter:
@@ -163,5 +165,5 @@ def _decode_headers(headers: Sequence[Mapping[str, Sequence[int]]]) -> dict[str,
 
 
 def _iso_milliseconds(epoch_seconds: float) -> str:
-    moment = datetime.fromtimestamp(epoch_seconds, UTC)
+    moment = datetime.fromtimestamp(min(epoch_seconds, _LAST_SECOND), UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

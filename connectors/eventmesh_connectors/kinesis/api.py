@@ -62,7 +62,7 @@ class KinesisApi:
 
     async def find_iterator(self, shard: str, start: Start) -> Iterator:
         api = await self._connect()
-        arguments = {**self._stream, "ShardId": shard, "ShardIteratorType": start.kind}
+        arguments: dict[str, Any] = {**self._stream, "ShardId": shard, "ShardIteratorType": start.kind}
         invalid = None
         if start.kind == "AFTER_SEQUENCE_NUMBER":
             arguments["StartingSequenceNumber"] = start.sequence_number

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from eventmesh.connectors import SourceContext
-from eventmesh.errors import PositionExpired, SourceExhausted, SourceUnavailable
+from eventmesh.errors import PositionExpired, SourceUnavailable
 from eventmesh.pulling import StreamOptions
 from eventmesh.records import Record
 from eventmesh_connectors.lineage import Ancestry, is_before

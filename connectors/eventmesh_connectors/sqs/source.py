@@ -35,7 +35,8 @@ class SqsSource:
         self.visibility_seconds: float = options.visibility_timeout or 30.0
 
     async def receive(self, limit: int) -> Sequence[Record]:
-        """Up to 10 records; waits at most 20 s (a long poll), then returns []. See `QueueSource`.
+        """Up to 10 records; waits for a long poll (20 s; 1 s at an emulator),
+        then returns []. See `QueueSource`.
 
         When cancelled, messages that SQS hands out all the same are shown again at once.
         """
@@ -84,14 +85,14 @@ class SqsSource:
         return events.describe_batch(arn, records)
 
     async def close(self) -> None:
-        """Give back what cancelled receives still get, and disconnect. Waits 6 s at most."""
-        queue, self._queue = self._queue, None
-        if self._returning and queue is not None:
-            await asyncio.wait(self._returning, timeout=queue.farewell_seconds)
+        """Give back what cancelled receives still get, and disconnect. Waits 7 s at most."""
+        if self._returning and self._queue is not None:
+            await asyncio.wait(self._returning, timeout=self._queue.farewell_seconds)
         for poll in self._cancelled:
             poll.cancel()
         if self._returning:
             await asyncio.wait(self._returning, timeout=_RELEASE_SECONDS)
+        queue, self._queue = self._queue, None
         if queue is not None:
             await queue.close()
 
@@ -133,6 +134,7 @@ class SqsSource:
         try:
             records = await poll
             if records:
+                queue = await self._open()
                 await queue.hide([_ticket(record) for record in records], 0)
         except SourceUnavailable as error:
             self._context.log.debug("nothing given back: %s", error)
