@@ -31,6 +31,8 @@ def describe(event, context):
 def fail(event, context):
     raise ValueError("no " + str(event))
 def slow(event, context):
+    if "mark" in event:
+        open(event["mark"], "w").close()
     time.sleep(event["seconds"])
     return "done"
 def record(event, context):
@@ -184,23 +186,19 @@ def test_names_that_are_none(engine: Engine, name: str) -> None:
     assert headers.get("x-amzn-ErrorType", "ValidationException") == "ValidationException"
 
 
-def test_reserved_concurrency_throttles(aws: Any) -> None:
-    first = threading.Thread(
-        target=aws.invoke, kwargs={"FunctionName": "reserved", "Payload": b'{"seconds": 3}'}
-    )
+def test_reserved_concurrency_throttles(aws: Any, engine: Engine) -> None:
+    mark = engine.directory / "running"
+    event = json.dumps({"seconds": 3, "mark": str(mark)}).encode()
+    call = {"FunctionName": "reserved", "Payload": event}
+    first = threading.Thread(target=aws.invoke, kwargs=call)
     first.start()
-
-    def throttled() -> ClientError | None:
-        try:
-            aws.invoke(FunctionName="reserved", Payload=b'{"seconds": 0}')
-        except aws.exceptions.TooManyRequestsException as error:
-            return error
-        return None
-
-    error = eventually(throttled)
+    eventually(mark.exists)
+    with pytest.raises(aws.exceptions.TooManyRequestsException) as throttled:
+        aws.invoke(FunctionName="reserved", Payload=b'{"seconds": 0}')
     first.join()
-    assert error.response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
-    assert error.response["Error"]["Message"] == "Rate Exceeded."
+    answer = throttled.value.response
+    assert answer["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    assert answer["Error"]["Message"] == "Rate Exceeded."
 
 
 def test_dry_run(aws: Any) -> None:

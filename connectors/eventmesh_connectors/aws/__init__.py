@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from eventmesh_connectors.aws.access import AwsAccess, AwsOptions
 from eventmesh_connectors.aws.clients import AwsClient, open_client
 from eventmesh_connectors.aws.faults import Fault, explain, translated
+from eventmesh_connectors.aws_access import AwsAccess, AwsOptions
 
 __all__ = [
     "AwsAccess",

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 
-from eventmesh_connectors.aws.access import AwsAccess, is_emulator
+from eventmesh_connectors.aws_access import AwsAccess, is_emulator
 
 _CONNECT_TIMEOUT_SECONDS = 5
 #: longer than the longest long poll (20 s)

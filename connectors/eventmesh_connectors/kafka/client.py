@@ -174,9 +174,11 @@ class GroupConsumer:
 
     def answered_at(self, partition: Partition) -> float | None:
         """When (epoch seconds) a broker last answered a request for the partition's records."""
-        state = self._consumer._subscription.subscription.assignment
-        known = None if state is None else state.state_value(TopicPartition(*partition))
-        return None if known is None or known.timestamp is None else known.timestamp / 1000
+        one = TopicPartition(*partition)
+        if one not in self._consumer.assignment():
+            return None
+        milliseconds = self._consumer.last_poll_timestamp(one)
+        return None if milliseconds is None else milliseconds / 1000
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Store the group's offsets. Tries again by itself for as long as brokers are away.
@@ -189,10 +191,13 @@ class GroupConsumer:
 class Producer:
     """Writes records that are acknowledged by all replicas."""
 
-    def __init__(self, settings: Mapping[str, Any], *, maximum_bytes: int) -> None:
+    def __init__(
+        self, settings: Mapping[str, Any], *, maximum_bytes: int, idempotent: bool = True
+    ) -> None:
         self._producer = AIOKafkaProducer(
             **settings,
             acks="all",
+            enable_idempotence=idempotent,
             max_request_size=maximum_bytes,
             request_timeout_ms=_REQUEST_MILLISECONDS,
         )
@@ -201,9 +206,7 @@ class Producer:
         """Connect to a broker."""
         await self._producer.start()
 
-    async def send(
-        self, topic: str, value: bytes, headers: Sequence[tuple[str, bytes]]
-    ) -> None:
+    async def send(self, topic: str, value: bytes, headers: Sequence[tuple[str, bytes]]) -> None:
         """Write one record; returns once all replicas have it."""
         await self._producer.send_and_wait(topic, value, headers=list(headers))
 

@@ -57,9 +57,7 @@ class RecordWriter:
             )
             arrived_at = timestamp / 1000 if timestamp and timestamp > 0 else now
             records.append(
-                Record(
-                    id_format % offset, event, arrived_at, shard, offset, coded_key.decode()
-                )
+                Record(id_format % offset, event, arrived_at, shard, offset, coded_key.decode())
             )
         return records
 

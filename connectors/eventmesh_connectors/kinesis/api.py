@@ -24,6 +24,7 @@ from eventmesh_connectors.shards import (
     signals,
 )
 from eventmesh_connectors.shards.faults import answered_at, epoch_seconds
+from eventmesh_connectors.shards.pages import read_plainly, region_of
 
 
 class KinesisApi:
@@ -56,13 +57,18 @@ class KinesisApi:
             raise SourceUnavailable(f"{self._doing} is being deleted")
         if summary["StreamARN"] != self._arn:
             self._arn = summary["StreamARN"]
+            self._region = region_of(self._arn) or self._region
             self._writers.clear()
         created = epoch_seconds(summary.get("StreamCreationTimestamp"))
         return Listing(self._arn, created, shards)
 
     async def find_iterator(self, shard: str, start: Start) -> Iterator:
         api = await self._connect()
-        arguments: dict[str, Any] = {**self._stream, "ShardId": shard, "ShardIteratorType": start.kind}
+        arguments: dict[str, Any] = {
+            **self._stream,
+            "ShardId": shard,
+            "ShardIteratorType": start.kind,
+        }
         invalid = None
         if start.kind == "AFTER_SEQUENCE_NUMBER":
             arguments["StartingSequenceNumber"] = start.sequence_number
@@ -79,8 +85,7 @@ class KinesisApi:
             answer = await api.get_records(ShardIterator=token, Limit=limit)
         write = self._writer(shard).write
         records = [write(found) for found in answer["Records"]]
-        behind = answer.get("MillisBehindLatest")
-        is_behind = behind > 0 if behind is not None else len(records) == limit
+        is_behind = answer.get("MillisBehindLatest", 0) > 0 or len(records) >= limit
         return Page(records, answer.get("NextShardIterator"), is_behind)
 
     async def close(self) -> None:
@@ -96,6 +101,7 @@ class KinesisApi:
                 with translated(self._doing):
                     self._client = await open_client("kinesis", access, self._context.region)
                 self._region = self._client.region
+                read_plainly(self._client.api, "kinesis")
                 self._stream = self._named(self._client)
         return self._client.api
 

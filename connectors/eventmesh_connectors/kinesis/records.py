@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from binascii import a2b_base64, b2a_base64
+from binascii import a2b_base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,11 +32,12 @@ class KinesisWriter:
         )
 
     def write(self, found: Mapping[str, Any]) -> Record:
-        """The record of one member of a GetRecords answer. An aggregated record (KPL) stays one
-        record."""
+        """The record of one member of a GetRecords answer, as it is on the wire: its data are base64
+        already. An aggregated record (KPL) stays one record."""
         sequence_number: str = found["SequenceNumber"]
         key: str = found["PartitionKey"]
-        arrived_at: float = found["ApproximateArrivalTimestamp"].timestamp()
+        arrived_at = float(found["ApproximateArrivalTimestamp"])
+        data: str = found["Data"]
         number = sequence_number.encode()
         event = b"".join(
             (
@@ -45,7 +46,7 @@ class KinesisWriter:
                 b',"sequenceNumber":"',
                 number,
                 b'","data":"',
-                b2a_base64(found["Data"], newline=False),
+                data.encode(),
                 b'","approximateArrivalTimestamp":',
                 repr(arrived_at).encode(),
                 self._between,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -22,8 +21,8 @@ def _sample() -> Any:
         {
             "SequenceNumber": "49590338271490256608559692538361571095921575989136588898",
             "PartitionKey": "order-1",
-            "Data": b'{"order": 1}',
-            "ApproximateArrivalTimestamp": datetime(2026, 3, 23, 6, 0, 0, 987000, UTC),
+            "Data": "eyJvcmRlciI6IDF9",
+            "ApproximateArrivalTimestamp": 1774245600.987,
         }
     )
     return orjson.loads(join_records([record]))

@@ -79,8 +79,8 @@ def object_key(payload: bytes, attributes: Mapping[str, str], now: float) -> str
 
     `aws/lambda/<mapping>/<shard>/<date>/<time>-<uuid>` for what a mapping gave up (semantics 4.7),
     `aws/lambda/async/<function>/<date>/<time>-<uuid>` for asynchronous invocations (semantics 2.3).
-    Function and time are read from the record; a payload that is none (a dead letter is the event
-    alone) gets the digest of its DeliveryId in place of the time's seconds.
+    Function and time are read from the record. A dead letter is the event alone, which tells
+    neither: its key is `aws/lambda/async/dead-letters/<uuid>`.
     """
     function, time = _read_record(payload)
     delivery = attributes.get("DeliveryId") or attributes.get("RequestID") or str(uuid.uuid4())

@@ -1,4 +1,4 @@
-"""The settings of a directory as a bucket."""
+"""The settings of a bucket: a directory, or one of a real S3."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    WithJsonSchema,
+    model_validator,
+)
 
-from eventmesh.connectors import Options
 from eventmesh.units import Duration
+from eventmesh_connectors.aws_access import AwsOptions
+from eventmesh_connectors.queue_address import QueueName
+from eventmesh_connectors.s3.bucket_names import SCHEME, BucketName, parse_bucket
 from eventmesh_connectors.s3.events import EVENT_NAMES
 from eventmesh_connectors.s3.keys import KeyFilter
 
@@ -19,11 +28,27 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|arn:")
 _LONGEST_KEY = 1024
 
 
+#: settings that only a directory has, and that only a real bucket has
+_DIRECTORY_ONLY = (
+    "bucket_name", "create", "poll_interval", "rescan_interval", "settle", "watch",
+)  # fmt: skip
+_BUCKET_ONLY = ("endpoint_url", "list_interval", "profile", "queue", "region")
+
+
+def is_real(text: str) -> bool:
+    """Whether a bucket is one of S3, not a directory."""
+    return text.startswith((SCHEME, "arn:"))
+
+
 def _check_bucket(text: str) -> str:
+    if is_real(text):
+        name, prefix = parse_bucket(text)
+        if prefix:
+            raise ValueError(f"{text!r} holds more than a bucket; write s3://{name} and prefix:")
+        return text
     if _SCHEME.match(text):
         raise ValueError(
-            f"{text!r} is not a directory; a bucket is a local directory such as ./uploads"
-            " (real S3 buckets come in a later release)"
+            f"{text!r} is no bucket; write a local directory such as ./uploads, or s3://name"
         )
     if "\0" in text:
         raise ValueError("a path cannot hold a NUL character")
@@ -86,13 +111,14 @@ Events = Annotated[
 ]
 
 
-class S3Options(Options):
-    """A directory as a bucket: a file in it is an object, its path below the directory the key."""
+class S3Options(AwsOptions):
+    """A bucket whose objects invoke the function: a directory (a file in it is an object, its path
+    below the directory the key), or `s3://name` with `queue` or `list_interval`."""
 
     short_form: ClassVar[str | None] = "bucket"
 
     bucket: Annotated[str, Field(min_length=1), AfterValidator(_check_bucket)] = Field(
-        description="the directory, such as ./uploads; relative to mappings.yaml"
+        description="the directory, such as ./uploads, relative to mappings.yaml; or s3://name"
     )
     events: Events = Field(
         ("s3:ObjectCreated:*",), description="event name or list of names, as S3 spells them"
@@ -127,11 +153,49 @@ class S3Options(Options):
     create: bool = Field(True, description="make the directory when it is missing at the start")
     recursive: bool = Field(True, description="include the directories below")
 
+    queue: QueueName | None = Field(
+        None,
+        description="s3://: the SQS queue that gets the bucket's notifications; name, URL, ARN",
+    )
+    list_interval: Annotated[Duration, Field(ge=1)] | None = Field(
+        None, description="s3://: list the bucket this often instead, at least 1s"
+    )
+
     _written: str | None = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> S3Options:
+        given = self.model_fields_set
+        if not is_real(self.bucket):
+            if wrong := [name for name in _BUCKET_ONLY if name in given]:
+                raise ValueError(f"{wrong[0]} is for real buckets only; write bucket: s3://name")
+            return self
+        if wrong := [name for name in _DIRECTORY_ONLY if name in given]:
+            raise ValueError(f"{wrong[0]} is for directories only; remove it")
+        if (self.queue is None) == (self.list_interval is None):
+            raise ValueError(
+                "a real bucket needs either queue: (the SQS queue that gets its notifications) or"
+                " list_interval: 30s (list the bucket that often)"
+            )
+        if self.queue is not None and "starting_position" in given:
+            raise ValueError(
+                "starting_position goes with list_interval; a queue has only what it was sent"
+            )
+        return self
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the bucket is one of S3, not a directory."""
+        return is_real(self.bucket)
+
+    @property
+    def address(self) -> BucketName:
+        """A real bucket's name."""
+        return parse_bucket(self.bucket)
 
     @property
     def resource(self) -> str:
-        """The directory as it was written."""
+        """The bucket as it was written."""
         return self._written or self.bucket
 
     @property
@@ -150,8 +214,40 @@ class S3Options(Options):
         return KeyFilter(prefixes, suffixes, self.recursive)
 
     def resolved(self, base_directory: Path) -> S3Options:
-        """These options with `bucket` absolute; `~` is the home directory."""
+        """These options with a directory's `bucket` absolute; `~` is the home directory."""
+        if self.is_real:
+            return self
         absolute = os.path.normpath(base_directory / Path(self.bucket).expanduser())
         copy = self.model_copy(update={"bucket": absolute})
         copy._written = self.resource
         return copy
+
+
+def _check_destination(text: str) -> str:
+    if not is_real(text):
+        raise ValueError(
+            f"{text!r} is not a bucket; write s3://name or s3://name/prefix/ (for a directory,"
+            " use the destination directory)"
+        )
+    parse_bucket(text)
+    return text
+
+
+class S3DestinationOptions(AwsOptions):
+    """A bucket that payloads are put into."""
+
+    short_form: ClassVar[str | None] = "bucket"
+
+    bucket: Annotated[str, Field(min_length=1), AfterValidator(_check_destination)] = Field(
+        description="s3://name, or s3://name/prefix/ for what all keys begin with"
+    )
+
+    @property
+    def resource(self) -> str:
+        """The bucket as it was written."""
+        return self.bucket
+
+    @property
+    def address(self) -> BucketName:
+        """The bucket and the beginning of all keys."""
+        return parse_bucket(self.bucket)

@@ -27,6 +27,13 @@ class ShardedSource:
     Positions are sequence numbers, or `@` and a time in epoch seconds.
     """
 
+    #: how it comes that the stream is another one, and what to do next
+    remedy = (
+        "it was deleted and created again, and checkpoints of the old one do not count for the new"
+        " one. Name the stream by its ARN instead of its name, or the other way round, and start"
+        " again: the mapping then has no checkpoints"
+    )
+
     def __init__(
         self, api: ShardApi, options: StreamOptions, context: SourceContext, pace: Pace
     ) -> None:
@@ -119,8 +126,7 @@ class ShardedSource:
         known = self._stream
         if known and (known.arn, known.created) != (listing.arn, listing.created):
             self._replaced = (
-                f"{self._options.resource} was deleted and created again: checkpoints of the old"
-                f" stream do not count for the new one. {_START_ANEW}"
+                f"{self._options.resource} is another stream than before: {self.remedy}"
             )
         self.check()
 
@@ -131,8 +137,8 @@ class ShardedSource:
         listed = self._ancestry.listed(shard)
         if listed and is_before(position, listed.first):
             raise SourceUnavailable(
-                f"the checkpoint {position} of shard {shard} is older than the shard:"
-                f" {self._options.resource} was deleted and created again. {_START_ANEW}"
+                f"the checkpoint {position} of shard {shard} is older than the shard, so"
+                f" {self._options.resource} is another stream than before: {self.remedy}"
             )
         return Start("AFTER_SEQUENCE_NUMBER", position)
 
@@ -149,12 +155,6 @@ class ShardedSource:
         if options.starting_position == "at_timestamp":
             return Start("AT_TIMESTAMP", at=options.starting_position_timestamp or 0.0)
         return Start("TRIM_HORIZON")
-
-
-_START_ANEW = (
-    "Name the stream differently (its ARN for its name, or the other way round) or remove the"
-    " mapping's checkpoints, and start again"
-)
 
 
 def _time_of(position: str) -> float:

@@ -10,7 +10,8 @@ from eventmesh.clock import Clock, SystemClock
 from eventmesh.errors import DestinationError
 from eventmesh_connectors.aws import open_client, translated
 from eventmesh_connectors.aws.messages import message_attributes, message_text
-from eventmesh_connectors.sqs.options import SqsDestinationOptions, queue_access
+from eventmesh_connectors.queue_address import queue_access
+from eventmesh_connectors.sqs.options import SqsDestinationOptions
 from eventmesh_connectors.sqs.queue import SqsQueue
 
 _LOG = logging.getLogger(__name__)

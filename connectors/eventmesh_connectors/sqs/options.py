@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from eventmesh.pulling import QueueOptions
 from eventmesh.units import Duration
-from eventmesh_connectors.aws import AwsAccess, AwsOptions
-from eventmesh_connectors.sqs.addresses import QueueAddress, parse_queue
+from eventmesh_connectors.aws_access import AwsOptions
+from eventmesh_connectors.queue_address import QueueAddress, QueueName, parse_queue
 
 #: semantics 5.2: more than that needs a batching window
 MOST_WITHOUT_WINDOW = 10
 _LONGEST_VISIBILITY_SECONDS = 43_200.0
-
-
-def _check_queue(text: str) -> str:
-    parse_queue(text)
-    return text
-
-
-QueueName = Annotated[str, Field(min_length=1), AfterValidator(_check_queue)]
-
-
-def queue_access(access: AwsAccess, address: QueueAddress) -> AwsAccess:
-    """`access`, completed by what the queue's ARN or URL tells."""
-    return replace(
-        access,
-        endpoint_url=access.endpoint_url or address.endpoint_url,
-        region=access.region or address.region,
-    )
 
 
 class SqsOptions(AwsOptions, QueueOptions):

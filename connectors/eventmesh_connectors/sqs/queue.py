@@ -15,9 +15,9 @@ from botocore.exceptions import ClientError
 from eventmesh.clock import Clock
 from eventmesh.errors import DestinationError, EventMeshError, SourceUnavailable
 from eventmesh_connectors.aws import AwsAccess, AwsClient, open_client, translated
-from eventmesh_connectors.aws.access import is_emulator
 from eventmesh_connectors.aws.faults import Fault, build_error, explain, near_names
-from eventmesh_connectors.sqs.addresses import QueueAddress
+from eventmesh_connectors.aws_access import is_emulator
+from eventmesh_connectors.queue_address import QueueAddress
 
 #: what one call of SQS carries
 CALL_SIZE = 10

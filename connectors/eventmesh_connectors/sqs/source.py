@@ -10,8 +10,9 @@ from typing import Any
 from eventmesh.connectors import SourceContext
 from eventmesh.errors import SourceUnavailable
 from eventmesh.records import Outcome, Record
+from eventmesh_connectors.queue_address import queue_access
 from eventmesh_connectors.sqs import events
-from eventmesh_connectors.sqs.options import SqsOptions, queue_access
+from eventmesh_connectors.sqs.options import SqsOptions
 from eventmesh_connectors.sqs.queue import SqsQueue, Ticket, open_queue
 
 #: semantics 5.3: what AWS adds to the window for messages that wait in it

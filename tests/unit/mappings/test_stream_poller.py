@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -155,7 +156,8 @@ async def test_a_graceful_stop_waits_for_the_handler_and_repeats_nothing(clock: 
     await one.run()
     stream.put("s", 2)
     await one.run()
-    stopping = one.stop(10)
+    stopping = asyncio.ensure_future(one.stop(10))
+    await asyncio.sleep(0)
     gate.open()
     assert await stopping
     assert one.bodies == [[1]]
@@ -421,7 +423,7 @@ async def test_order_holds_per_key_with_lanes(clock: FakeClock) -> None:
     stream, one = MemoryStream(clock, "s"), Harness(clock, gate)
     for n in range(4):
         stream.put("s", f"a{n}", key="a")
-        stream.put("s", f"b{n}", key="b")
+        stream.put("s", f"b{n}", key="d")
     one.start(stream, MappingPolicy(batch_size=2, parallelization_factor=2))
     await one.run()
     assert sorted(gate.inside) == [["a0", "a1"], ["b0", "b1"]]
@@ -436,9 +438,9 @@ async def test_order_holds_per_key_with_lanes(clock: FakeClock) -> None:
 
 async def test_a_blocked_lane_holds_the_checkpoint_not_the_other_lane(clock: FakeClock) -> None:
     stream, one = MemoryStream(clock, "s"), Harness(clock, failing_on("a0"))
-    stream.put("s", "b0", key="b")
+    stream.put("s", "b0", key="d")
     stream.put("s", "a0", key="a")
-    stream.put("s", "b1", "b2", key="b")
+    stream.put("s", "b1", "b2", key="d")
     one.start(stream, MappingPolicy(batch_size=1, parallelization_factor=2))
     await one.run()
     assert [v for batch in one.bodies for v in batch if v[0] == "b"] == ["b0", "b1", "b2"]

@@ -1,12 +1,15 @@
-"""How a queue is named: by its name, its URL or its ARN. Pure."""
+"""How an SQS queue is named: by its name, its URL or its ARN. Pure; needs no client library."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from eventmesh_connectors.aws.access import is_aws_host
+from pydantic import AfterValidator, Field
+
+from eventmesh_connectors.aws_access import AwsAccess, is_aws_host
 
 _NAME = re.compile(r"(?=.{1,80}$)[A-Za-z0-9_-]+(\.fifo)?")
 _ARN = re.compile(r"arn:[a-z-]+:sqs:([a-z0-9-]+):(\d{12}):([^:]+)")
@@ -66,3 +69,21 @@ def _checked(name: str) -> str:
             f"{name!r} is not a queue's name: up to 80 letters, digits, - and _ ; {_ADVICE}"
         )
     return name
+
+
+def queue_access(access: AwsAccess, address: QueueAddress) -> AwsAccess:
+    """`access`, completed by what the queue's ARN or URL tells."""
+    return replace(
+        access,
+        endpoint_url=access.endpoint_url or address.endpoint_url,
+        region=access.region or address.region,
+    )
+
+
+def _check_queue(text: str) -> str:
+    parse_queue(text)
+    return text
+
+
+#: a queue's name, URL or ARN, as a setting
+QueueName = Annotated[str, Field(min_length=1), AfterValidator(_check_queue)]

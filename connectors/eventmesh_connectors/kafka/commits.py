@@ -1,0 +1,73 @@
+"""Commits of many shards in few requests: what comes while one is under way goes into the next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from logging import Logger
+
+from eventmesh.clock import Clock
+from eventmesh.errors import SourceUnavailable
+
+from .assignment import Assignment
+from .client import CommitFailedError, GroupConsumer, IllegalStateError, KafkaError, Partition
+from .problems import explain
+
+_COMMIT_SECONDS = 30.0
+
+
+@dataclass(eq=False, slots=True)
+class _Batch:
+    """Commits that go in one request."""
+
+    offsets: dict[Partition, int] = field(default_factory=dict)
+    done: bool = False
+
+
+class Commits:
+    """The commits of one member."""
+
+    def __init__(self, consumer: GroupConsumer, clock: Clock, log: Logger) -> None:
+        self._consumer = consumer
+        self._clock = clock
+        self._log = log
+        self._lock = asyncio.Lock()
+        self._next = _Batch()
+
+    async def commit(self, offsets: Mapping[Partition, int], assignment: Assignment) -> None:
+        """Store offsets; returns once the broker has them, or once they are not ours to store.
+
+        Callers that wait together share a request. Raises SourceUnavailable.
+        """
+        batch = self._next
+        batch.offsets.update(offsets)
+        async with self._lock:
+            if batch.done:
+                return
+            if batch is self._next:
+                self._next = _Batch()
+            await self._store(assignment.committable(batch.offsets), assignment)
+            batch.done = True
+
+    async def _store(self, offsets: Mapping[Partition, int], assignment: Assignment) -> None:
+        if not offsets:
+            self._log.info("not committed: the partitions are not ours any more")
+            return
+        storing = asyncio.ensure_future(self._consumer.commit(offsets))
+        timer = asyncio.ensure_future(self._clock.wait(assignment.ended, _COMMIT_SECONDS))
+        try:
+            await asyncio.wait([storing, timer], return_when=asyncio.FIRST_COMPLETED)
+            if storing.done():
+                storing.result()
+            elif not timer.result():
+                raise SourceUnavailable(f"the brokers took no commit within {_COMMIT_SECONDS:g} s")
+        except (CommitFailedError, IllegalStateError) as error:
+            self._log.warning("not committed, the records will be read again: %s", error)
+        except KafkaError as error:
+            raise SourceUnavailable(f"commit refused: {explain(error)}") from error
+        finally:
+            # a request that is tried again after a rebalance would be sent in the new generation
+            storing.cancel()
+            timer.cancel()
+            await asyncio.wait([storing, timer])
