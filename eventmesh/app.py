@@ -22,7 +22,7 @@ from eventmesh.connectors import Connector, Destination, SourceContext
 from eventmesh.environments.inline import InlinePool
 from eventmesh.environments.pool import ProcessPool
 from eventmesh.environments.router import RoutingPool
-from eventmesh.errors import ConnectorError, EventMeshError, InitializationError
+from eventmesh.errors import ConnectorError, DestinationError, EventMeshError, InitializationError
 from eventmesh.functions.catalog import FunctionCatalog
 from eventmesh.functions.function import DestinationReference, Function
 from eventmesh.functions.inherited import inherited_variables
@@ -37,8 +37,15 @@ from eventmesh.invocation.invoker import Invoker
 from eventmesh.invocation.relay import Relay
 from eventmesh.invocation.retry import RetryDelays
 from eventmesh.invocation.target import FunctionTarget
-from eventmesh.mappings.mapping import EventSourceMapping, MappingState
+from eventmesh.mappings.failure_records import destination_mapping
+from eventmesh.mappings.host import PollerHost
+from eventmesh.mappings.invoking import FunctionBatchTarget
+from eventmesh.mappings.mapping import EventSourceMapping, MappingState, PushWork
+from eventmesh.mappings.pollers import build_poller
+from eventmesh.mappings.queue_poller import QueuePoller
+from eventmesh.mappings.stream_poller import StreamPoller
 from eventmesh.observers.metrics import Metrics
+from eventmesh.pulling import PullOptions, QueueSource, StreamSource
 from eventmesh.state.sqlite import SqliteStore, open_sqlite
 from eventmesh.telemetry import Telemetry
 
@@ -70,7 +77,7 @@ class Mesh:
         self.mappings: list[EventSourceMapping] = []
         self._load_connector = load_connector
         self._targets: list[FunctionTarget] = []
-        self._mapping_tasks: list[asyncio.Task[None]] = []
+        self._pulled: dict[EventSourceMapping, QueueSource | StreamSource] = {}
         self._background: list[asyncio.Task[None]] = []
         self._closing = contextlib.AsyncExitStack()
         self._started = False
@@ -122,10 +129,13 @@ class Mesh:
         self._started = False
         deadline = self.clock.monotonic() + drain_seconds
         serving = asyncio.create_task(self.server.stop(drain_seconds))
-        await tasks.cancel(self._mapping_tasks)
+        pushed = [mapping for mapping in self.mappings if mapping not in self._pulled]
+        # pollers take in nothing more and checkpoint what is in flight, while the queue drains
+        polled = [asyncio.create_task(mapping.stop(drain_seconds)) for mapping in self._pulled]
+        await asyncio.gather(*(mapping.stop(0) for mapping in pushed))
         for target in self._targets:
             target.close()
-        in_time = await self.queue.drain(drain_seconds)
+        in_time = all(await asyncio.gather(self.queue.drain(drain_seconds), *polled))
         await serving
         self.invoker.close()
         in_time = in_time and self.limits.idle
@@ -155,11 +165,13 @@ class Mesh:
             concurrency=config.asynchronous.concurrency,
             delays=RetryDelays(config.asynchronous.retry_delay, config.asynchronous.throttle_delay),
         )
-        destinations = Destinations(self.catalog, self.queue, self.clock, self._build_destination)
-        self._closing.push_async_callback(destinations.close)
+        self.destinations = Destinations(
+            self.catalog, self.queue, self.clock, self._build_destination
+        )
+        self._closing.push_async_callback(self.destinations.close)
         self.relay = Relay(
             store.deliveries,
-            destinations.find,
+            self._find_destination,
             self.clock,
             self.telemetry,
             self.queue.deliveries_written,
@@ -256,11 +268,48 @@ class Mesh:
             account_id=self.catalog.account_id,
             function_name=config.function,
         )
+        source = connector.source(config.options, context)
+        if isinstance(source, (QueueSource, StreamSource)):
+            self._pulled[mapping] = source
+            mapping.start(self._poller(config, mapping, source, store))
+            return
         target = FunctionTarget(config.function, config.name, self.invoker, self.queue, self.clock)
         self._targets.append(target)
-        source = connector.source(config.options, context)
-        task = asyncio.create_task(mapping.run(source, target), name=config.name)
-        self._mapping_tasks.append(task)
+        mapping.start(PushWork(source, target))
+
+    def _poller(
+        self,
+        config: MappingConfig,
+        mapping: EventSourceMapping,
+        source: QueueSource | StreamSource,
+        store: SqliteStore,
+    ) -> QueuePoller | StreamPoller:
+        assert isinstance(config.options, PullOptions), f"{config.connector}: no PullOptions"
+        failures = config.on_failure
+        host = PollerHost(
+            mapping=config.name,
+            function=config.function,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            reporter=mapping,
+            target=FunctionBatchTarget(config.function, config.name, self.invoker, self.clock),
+            checkpoints=store.checkpoints,
+            deliveries=store.deliveries,
+            sent_to="" if failures is None else f"{failures.connector} {failures.resource}",
+            wake_relay=self.queue.deliveries_written.set,
+        )
+        payload = failures is not None and getattr(failures.options, "wants_payload", False)
+        return build_poller(source, config.options, host, payload_in_failure_records=payload)
+
+    async def _find_destination(self, function: str, setting: str) -> Destination:
+        """A function's destination, or that of an event source mapping."""
+        name = destination_mapping(setting)
+        if name is None:
+            return await self.destinations.find(function, setting)
+        found = next((m.on_failure for m in self.config.mappings if m.name == name), None)
+        if found is None:
+            raise DestinationError(f"mapping {name} has no on_failure any more; add it again")
+        return self.destinations.of_mapping(name, found)
 
     def _build_destination(self, reference: DestinationReference) -> Destination:
         connector = self._load_connector(reference.connector, self.config.base_directory)
@@ -272,7 +321,13 @@ class Mesh:
         self._background.append(asyncio.create_task(work, name=name))
 
     async def _stop_tasks(self) -> None:
-        await tasks.cancel([*self._mapping_tasks, *self._background])
+        running = [mapping.task for mapping in self.mappings if mapping.task is not None]
+        await tasks.cancel([*running, *self._background])
+        for source in self._pulled.values():
+            try:
+                await source.close()
+            except Exception:
+                logger.exception("a source could not be closed")
 
     async def _look_outside(self, store: SqliteStore) -> None:
         while True:

@@ -68,6 +68,10 @@ class Destinations:
             raise DestinationError(f"{function} has no {setting} any more; add it again")
         return self._open((function, setting), reference)
 
+    def of_mapping(self, mapping: str, reference: DestinationReference) -> Destination:
+        """The on-failure destination of an event source mapping. Raises DestinationError."""
+        return self._open((mapping, "mapping"), reference)
+
     async def close(self) -> None:
         opened = [destination for _, destination in self._built.values()]
         await asyncio.gather(*(d.close() for d in opened), return_exceptions=True)

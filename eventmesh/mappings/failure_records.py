@@ -16,6 +16,7 @@ from eventmesh.mappings.attempts import PAYLOAD_SIZE_EXCEEDED, RECORD_AGE_EXCEED
 from eventmesh.records import Record
 from eventmesh.state.contract import Delivery
 
+_MAPPING_PREFIX = "mapping:"
 _NAMESPACE = uuid.UUID("6f1c9c0e-9a5b-4a2e-8a83-5b1f5f6d2c11")
 
 
@@ -99,7 +100,14 @@ def failure_delivery(
 
 def mapping_destination(mapping: str) -> str:
     """How a delivery names the on-failure destination of a mapping, beside the functions' own."""
-    return f"mapping:{mapping}"
+    return f"{_MAPPING_PREFIX}{mapping}"
+
+
+def destination_mapping(destination: str) -> str | None:
+    """The mapping that `mapping_destination` named; None for a function's own destination."""
+    if not destination.startswith(_MAPPING_PREFIX):
+        return None
+    return destination.removeprefix(_MAPPING_PREFIX)
 
 
 def _iso_milliseconds(epoch_seconds: float) -> str:

@@ -155,7 +155,10 @@ def _client(service: str, settings: dict[str, str]) -> Any:
     if "EVENTMESH_TEST_AWS_ENDPOINT" in os.environ:
         return boto3.client(service, **settings)
     host = settings.pop("endpoint_url").removeprefix("http://")
-    return LocalStackSession(localstack_host=host, **settings).client(service)
+    with pytest.MonkeyPatch.context() as variables:
+        variables.delenv("AWS_ENDPOINT_URL", raising=False)  # it would win over the host
+        variables.delenv("USE_SSL", raising=False)
+        return LocalStackSession(localstack_host=host, **settings).client(service)
 
 
 @pytest.fixture

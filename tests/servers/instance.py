@@ -85,7 +85,7 @@ class Instance:
         """End the whole process group: asked first, killed after `grace` seconds."""
         process, self.process = self.process, None
         if process is not None:
-            await asyncio.to_thread(end, process, grace)
+            await asyncio.to_thread(end, process, self.place.directory, grace)
 
     async def discard(self) -> None:
         await self.stop(grace=0)

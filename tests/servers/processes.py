@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -9,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.servers.recipe import LOOPBACK
@@ -18,6 +19,7 @@ from tests.servers.recipe import LOOPBACK
 PORTS = range(20_000, 32_000)
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "JAVA_HOME", "LD_LIBRARY_PATH")
 POLL_SECONDS = 0.05
+MARK = "EVENTMESH_TEST_SERVER"  # every process of a server inherits it: the instance's directory
 
 
 def dying_with_parent(command: Sequence[str]) -> list[str]:
@@ -29,7 +31,7 @@ def dying_with_parent(command: Sequence[str]) -> list[str]:
 def child_environment(outer: Mapping[str, str], directory: Path) -> dict[str, str]:
     """What a server sees of the caller's variables: no AWS_, PYTEST_, PYTHON or proxy settings."""
     kept = {key: outer[key] for key in KEPT if key in outer}
-    return {**kept, "TMPDIR": str(directory)}
+    return {**kept, "TMPDIR": str(directory), MARK: str(directory)}
 
 
 def spawn(
@@ -51,8 +53,11 @@ def spawn(
         )
 
 
-def end(process: subprocess.Popen[bytes], grace: float) -> None:
-    """Ask the group to end, wait up to `grace` seconds, kill what is left. Blocks; 0: kill now."""
+def end(process: subprocess.Popen[bytes], directory: Path, grace: float) -> None:
+    """Ask the group to end, wait up to `grace` seconds, kill what is left. Blocks; 0: kill now.
+
+    What the server started outside its group (LocalStack's Kinesis) is known by its mark.
+    """
     if grace and process.poll() is None:
         _signal_group(process.pid, signal.SIGTERM)
         try:
@@ -61,22 +66,50 @@ def end(process: subprocess.Popen[bytes], grace: float) -> None:
             pass
     _signal_group(process.pid, signal.SIGKILL)
     process.wait()
-    _await_empty_group(process.pid)
+    kill_marked(lambda marked: marked == directory)
 
 
-def _signal_group(group: int, number: int) -> bool:
-    try:
+def _signal_group(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
 
 
-def _await_empty_group(group: int) -> None:
-    """Killed members free their ports only once they are gone; a second is plenty."""
-    deadline = time.monotonic() + 1.0
-    while _signal_group(group, 0) and time.monotonic() < deadline:
+def kill_marked(chosen: Callable[[Path], bool], seconds: float = 2.0) -> None:
+    """SIGKILL the processes whose mark is `chosen`, and wait until they are gone, ports and all."""
+    deadline = time.monotonic() + seconds
+    while left := [pid for pid, directory in marked() if chosen(directory)]:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            break
         time.sleep(POLL_SECONDS)
+
+
+def marked() -> list[tuple[int, Path]]:
+    """This user's processes that carry a mark, with the instance directory it names (Linux)."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        directory = marked_directory(_read(environment))
+        if directory is not None:
+            found.append((int(environment.parent.name), directory))
+    return found
+
+
+def marked_directory(environment: bytes) -> Path | None:
+    """The directory the mark names in a process's environment as /proc has it."""
+    start = f"{MARK}=".encode()
+    for entry in environment.split(b"\0"):
+        if entry.startswith(start):
+            return Path(os.fsdecode(entry[len(start) :]))
+    return None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # gone, or another user's
+        return b""
 
 
 def free_ports(count: int) -> tuple[int, ...]:

@@ -2,7 +2,8 @@
 
 `python -m tests.servers.supervisor DIRECTORY PID` listens on DIRECTORY/socket for one line of JSON
 a connection and answers with one. When process PID is gone it kills every server and removes
-DIRECTORY. Servers die with the supervisor too (the kernel sees to that on Linux).
+DIRECTORY. Should the supervisor itself be killed, the kernel ends the servers (Linux), and the next
+run's supervisor what those had started.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 from tests.servers.catalogue import recipe_named
 from tests.servers.instance import EndedEarly, Instance
-from tests.servers.processes import started_at
+from tests.servers.processes import kill_marked, started_at
 from tests.servers.recipe import MissingTool, Recipe, StartFailed, Unavailable
 
 WATCH_SECONDS = 0.5
@@ -117,6 +118,7 @@ class Supervisor:
 
 async def supervise(directory: Path, pid: int) -> None:
     """Serve until process `pid` is gone or SIGTERM comes, then kill all and clean up."""
+    await asyncio.to_thread(sweep, directory.parent)
     supervisor = Supervisor(directory)
     over = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
@@ -130,6 +132,28 @@ async def supervise(directory: Path, pid: int) -> None:
         server.close()
         await supervisor.close()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def sweep(runs: Path) -> None:
+    """Kill and remove what runs left under `runs` whose main process is gone.
+
+    Their own supervisor may be at it too: both do the same.
+    """
+    stale = {path.stem for path in runs.iterdir() if run_is_over(path.stem)}
+    if not stale:
+        return
+    kill_marked(
+        lambda directory: directory.parent.parent == runs and directory.parent.name in stale
+    )
+    for name in stale:
+        shutil.rmtree(runs / name, ignore_errors=True)
+        (runs / f"{name}.lock").unlink(missing_ok=True)
+
+
+def run_is_over(name: str) -> bool:
+    """Whether the run of directory `name`, PID-START, has lost its main process."""
+    pid, _, start = name.partition("-")
+    return pid.isdigit() and started_at(int(pid)) != start
 
 
 async def _converse(

@@ -42,16 +42,17 @@ class DynamoDbApi:
 
     async def list_shards(self) -> Listing:
         arn = self._options.stream_arn or await self._latest_stream()
-        if arn != self._arn:
-            self._arn = arn
-            self._writers.clear()
         api = await self._connect(_STREAMS)
         try:
             with signals(self._doing):
-                described, shards = await _describe(api, arn)
+                answer, shards = await _describe(api, arn)
         except ShardGone as error:
             raise SourceUnavailable(f"Stream not found: {arn}") from error
-        return Listing(arn, epoch_seconds(described.get("CreationRequestDateTime")), shards)
+        if arn != self._arn:
+            self._arn = arn
+            self._writers.clear()
+        created = epoch_seconds(answer["StreamDescription"].get("CreationRequestDateTime"))
+        return Listing(arn, created, answered_at(answer, self._context.clock.now()), shards)
 
     async def find_iterator(self, shard: str, start: Start) -> Iterator:
         """There is no start at a time: the reader leaves out what is before it."""
@@ -120,15 +121,16 @@ class DynamoDbApi:
 
 
 async def _describe(api: Any, arn: str) -> tuple[Mapping[str, Any], list[ListedShard]]:
-    """The stream's description and all its shards."""
+    """The last answer, and all shards."""
     shards: list[ListedShard] = []
     arguments = {"StreamArn": arn}
     while True:
-        described = (await api.describe_stream(**arguments))["StreamDescription"]
+        answer = await api.describe_stream(**arguments)
+        described = answer["StreamDescription"]
         shards.extend(_listed(found) for found in described["Shards"])
         last = described.get("LastEvaluatedShardId")
         if last is None:
-            return described, shards
+            return answer, shards
         arguments["ExclusiveStartShardId"] = last
 
 

@@ -16,7 +16,7 @@ class DynamoDbSource(ShardedSource):
     """A table's stream as a source."""
 
     remedy = (
-        "the table was deleted and created again, or its stream was switched off and on. Start"
+        "The table was deleted and created again, or its stream was switched off and on. Start"
         " again to read the new stream"
     )
 

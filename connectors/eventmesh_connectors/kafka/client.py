@@ -47,14 +47,24 @@ _NO_PARTITION = -1
 class Message(Protocol):
     """One record as the client library gives it."""
 
-    offset: int
-    #: milliseconds; -1 or None when it was written without
-    timestamp: int | None
-    #: 0 set by the producer, 1 set by the broker
-    timestamp_type: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int | None:
+        """Milliseconds; -1 or None when it was written without."""
+        ...
+
+    @property
+    def timestamp_type(self) -> int | None:
+        """0: set by the producer, 1: by the broker."""
+        ...
+
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]

@@ -26,19 +26,22 @@ class _Batch:
 
 
 class Commits:
-    """The commits of one member."""
+    """The commits of one assignment."""
 
-    def __init__(self, consumer: GroupConsumer, clock: Clock, log: Logger) -> None:
+    def __init__(
+        self, consumer: GroupConsumer, assignment: Assignment, clock: Clock, log: Logger
+    ) -> None:
         self._consumer = consumer
+        self._assignment = assignment
         self._clock = clock
         self._log = log
         self._lock = asyncio.Lock()
         self._next = _Batch()
 
-    async def commit(self, offsets: Mapping[Partition, int], assignment: Assignment) -> None:
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Store offsets; returns once the broker has them, or once they are not ours to store.
 
-        Callers that wait together share a request. Raises SourceUnavailable.
+        Callers that wait at the same time share a request. Raises SourceUnavailable.
         """
         batch = self._next
         batch.offsets.update(offsets)
@@ -47,27 +50,29 @@ class Commits:
                 return
             if batch is self._next:
                 self._next = _Batch()
-            await self._store(assignment.committable(batch.offsets), assignment)
+            await self._store(self._assignment.committable(batch.offsets))
             batch.done = True
 
-    async def _store(self, offsets: Mapping[Partition, int], assignment: Assignment) -> None:
+    async def _store(self, offsets: Mapping[Partition, int]) -> None:
         if not offsets:
             self._log.info("not committed: the partitions are not ours any more")
             return
         storing = asyncio.ensure_future(self._consumer.commit(offsets))
-        timer = asyncio.ensure_future(self._clock.wait(assignment.ended, _COMMIT_SECONDS))
+        ended = asyncio.ensure_future(self._clock.wait(self._assignment.ended, _COMMIT_SECONDS))
         try:
-            await asyncio.wait([storing, timer], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([storing, ended], return_when=asyncio.FIRST_COMPLETED)
             if storing.done():
                 storing.result()
-            elif not timer.result():
-                raise SourceUnavailable(f"the brokers took no commit within {_COMMIT_SECONDS:g} s")
+            elif not ended.result():
+                raise SourceUnavailable(f"the brokers took no commit for {_COMMIT_SECONDS:g} s")
+            else:
+                self._log.warning("not committed: the group rebalanced; records are read again")
         except (CommitFailedError, IllegalStateError) as error:
-            self._log.warning("not committed, the records will be read again: %s", error)
+            self._log.warning("not committed, records will be read again: %s", error)
         except KafkaError as error:
             raise SourceUnavailable(f"commit refused: {explain(error)}") from error
         finally:
-            # a request that is tried again after a rebalance would be sent in the new generation
+            # one that is tried again after a rebalance would go out in the new generation
             storing.cancel()
-            timer.cancel()
-            await asyncio.wait([storing, timer])
+            ended.cancel()
+            await asyncio.wait([storing, ended])

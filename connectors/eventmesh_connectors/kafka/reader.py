@@ -55,6 +55,11 @@ class PartitionReader:
             messages = await consumer.read(self._partition, limit, _READ_SECONDS)
         except OffsetOutOfRangeError as error:
             raise PositionExpired(f"the brokers do not keep it any more: {error}") from error
+        except UnicodeDecodeError as error:
+            raise SourceUnavailable(
+                f"{self._writer.shard}: a record cannot be read, since a header's name is not "
+                f"UTF-8: {error} (hint: commit an offset behind it with Kafka's own tools)"
+            ) from error
         except KafkaError as error:
             self._member.fail(error)
             raise SourceUnavailable(f"{self._writer.shard}: {explain(error)}") from error

@@ -15,11 +15,11 @@ _ARN = "arn:aws:kafka:us-east-1:123456789012:cluster/orders/751d2973-a626-431c-9
 @dataclass(frozen=True, slots=True)
 class _Sample:
     offset: int = 15
-    timestamp: int = 1_545_084_650_987
-    timestamp_type: int = 0
-    key: bytes = b"customer-17"
-    value: bytes = b'{"type":"order.paid","total":100}'
-    headers: tuple[tuple[str, bytes], ...] = (("trace", b"a1"),)
+    timestamp: int | None = 1_545_084_650_987
+    timestamp_type: int | None = 0
+    key: bytes | None = b"customer-17"
+    value: bytes | None = b'{"type":"order.paid","total":100}'
+    headers: tuple[tuple[str, bytes | None], ...] = (("trace", b"a1"),)
 
 
 def _sample(envelope: EnvelopeWriter) -> Any:

@@ -1,4 +1,4 @@
-"""How brokers are reached: their addresses, TLS, and who we are. Secrets are kept in `SecretStr`."""
+"""How brokers are reached: addresses, TLS, and who we are. Secrets are kept in `SecretStr`."""
 
 from __future__ import annotations
 

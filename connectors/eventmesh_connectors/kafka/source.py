@@ -63,9 +63,8 @@ class KafkaSource:
             elif member.failure is not None:
                 raise SourceUnavailable(explain(member.failure))
             elif shown is None and member.current is not None and member.current.is_live:
-                self._shown = member.current
-                self._shown.shown = True
-                yield self._shown.shards
+                self._show(member, member.current)
+                yield member.current.shards
             else:
                 await member.changed.wait()
                 member.changed.clear()
@@ -100,17 +99,9 @@ class KafkaSource:
 
         Synchronous: returns once a broker has it. Shards that are not ours any more are left out.
         """
-        member, commits = self._member, self._commits
-        current = member.current if member is not None else None
-        if current is None or commits is None:
-            return
-        offsets = {parse_shard(shard): int(at) + 1 for shard, at in positions.items()}
-        if mine := current.committable(offsets):
-            await commits.commit(mine, current)
-        if len(mine) < len(offsets):
-            self._context.log.info(
-                "not committed, since others have the partition now: %s", sorted(positions)
-            )
+        if self._commits is not None:
+            offsets = {parse_shard(shard): int(at) + 1 for shard, at in positions.items()}
+            await self._commits.commit(offsets)
 
     def envelope(self, records: Sequence[Record]) -> bytes:
         """The event: `records` by shard."""
@@ -142,7 +133,6 @@ class KafkaSource:
         context = self._context
         member = Member(consumer, self._options.rebalance_timeout, context.clock, context.log)
         self._member = member
-        self._commits = Commits(consumer, context.clock, context.log)
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await consumer.start()
@@ -168,6 +158,11 @@ class KafkaSource:
             "fetch_max_bytes": options.fetch_max_bytes,
             "max_partition_fetch_bytes": options.max_partition_fetch_bytes,
         }
+
+    def _show(self, member: Member, assignment: Assignment) -> None:
+        context = self._context
+        assignment.shown, self._shown = True, assignment
+        self._commits = Commits(member.consumer, assignment, context.clock, context.log)
 
     def _release(self) -> None:
         if self._shown is not None:

@@ -60,7 +60,8 @@ class KinesisApi:
             self._region = region_of(self._arn) or self._region
             self._writers.clear()
         created = epoch_seconds(summary.get("StreamCreationTimestamp"))
-        return Listing(self._arn, created, shards)
+        listed_at = answered_at(answer, self._context.clock.now())
+        return Listing(self._arn, created, listed_at, shards)
 
     async def find_iterator(self, shard: str, start: Start) -> Iterator:
         api = await self._connect()

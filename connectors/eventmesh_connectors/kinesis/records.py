@@ -32,8 +32,8 @@ class KinesisWriter:
         )
 
     def write(self, found: Mapping[str, Any]) -> Record:
-        """The record of one member of a GetRecords answer, as it is on the wire: its data are base64
-        already. An aggregated record (KPL) stays one record."""
+        """The record of one member of a GetRecords answer, as it is on the wire, where data is
+        base64 already. An aggregated record (KPL) stays one record."""
         sequence_number: str = found["SequenceNumber"]
         key: str = found["PartitionKey"]
         arrived_at = float(found["ApproximateArrivalTimestamp"])

@@ -52,10 +52,12 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The stream now. Two streams of one name differ in `created` (epoch seconds)."""
+    """The stream at `listed_at`, by the service's clock. Two streams of one name differ in
+    `created`. Both are epoch seconds."""
 
     arn: str
     created: float
+    listed_at: float
     shards: Sequence[ListedShard]
 
 

@@ -29,7 +29,7 @@ class ShardedSource:
 
     #: how it comes that the stream is another one, and what to do next
     remedy = (
-        "it was deleted and created again, and checkpoints of the old one do not count for the new"
+        "It was deleted and created again, and checkpoints of the old one do not count for the new"
         " one. Name the stream by its ARN instead of its name, or the other way round, and start"
         " again: the mapping then has no checkpoints"
     )
@@ -44,6 +44,8 @@ class ShardedSource:
         self._ancestry = Ancestry()
         self._stream: Listing | None = None
         self._replaced = ""
+        #: by the service's clock and by ours
+        self._first_listed = (0.0, 0.0)
         self._list_again = asyncio.Event()
         #: where shards began that had no position
         self._starts: dict[str, Start] = {}
@@ -117,6 +119,8 @@ class ShardedSource:
         except Throttled as error:
             raise SourceUnavailable(str(error), _THROTTLED_SECONDS) from error
         self._compare(listing)
+        if self._stream is None:
+            self._first_listed = listing.listed_at, self._context.clock.monotonic()
         self._stream = listing
         return self._ancestry.observe(listing.shards)
 
@@ -125,10 +129,11 @@ class ShardedSource:
         names too."""
         known = self._stream
         if known and (known.arn, known.created) != (listing.arn, listing.created):
-            self._replaced = (
-                f"{self._options.resource} is another stream than before: {self.remedy}"
-            )
+            self._replaced = self._another("")
         self.check()
+
+    def _another(self, finding: str) -> str:
+        return f"{finding}{self._options.resource} is another stream than before. {self.remedy}"
 
     def _resume(self, shard: str, position: str) -> Start:
         self._ancestry.resumed(shard)
@@ -137,8 +142,7 @@ class ShardedSource:
         listed = self._ancestry.listed(shard)
         if listed and is_before(position, listed.first):
             raise SourceUnavailable(
-                f"the checkpoint {position} of shard {shard} is older than the shard, so"
-                f" {self._options.resource} is another stream than before: {self.remedy}"
+                self._another(f"the checkpoint {position} of {shard} is older than the shard: ")
             )
         return Start("AFTER_SEQUENCE_NUMBER", position)
 
@@ -151,10 +155,18 @@ class ShardedSource:
         self._ancestry.placed(shard)
         options = self._options
         if options.starting_position == "latest":
-            return Start("LATEST")
+            return self._latest()
         if options.starting_position == "at_timestamp":
             return Start("AT_TIMESTAMP", at=options.starting_position_timestamp or 0.0)
         return Start("TRIM_HORIZON")
+
+    def _latest(self) -> Start:
+        """Now; for a shard that was not opened at once, when another engine held it or its parents
+        took long, the time at which it would have been."""
+        listed_at, monotonic = self._first_listed
+        if self._context.clock.monotonic() - monotonic < LISTING_SECONDS:
+            return Start("LATEST")
+        return Start("AT_TIMESTAMP", at=listed_at)
 
 
 def _time_of(position: str) -> float:

@@ -65,7 +65,7 @@ class SqsQueue:
         return self.arn.split(":")[3]
 
     async def receive(self, limit: int, visibility_seconds: int | None = None) -> list[Any]:
-        """Up to `limit` (at most 10) messages as SQS returns them; [] after a long poll without any."""
+        """Up to `limit` (at most 10) messages as SQS returns them; [] after a long poll."""
         request: dict[str, Any] = {
             "QueueUrl": self.url,
             "MaxNumberOfMessages": min(limit, CALL_SIZE),
