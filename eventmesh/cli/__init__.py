@@ -21,6 +21,8 @@ COMMANDS = {
     "connectors": ("connectors", "List the installed connectors and their settings."),
     "schema": ("schema", "Print the JSON Schema of mappings.yaml."),
     "dlq": ("dlq", "List, show and send again events that ended in failure."),
+    "explain": ("explain", "Explain what a queue or stream mapping would do with an event."),
+    "checkpoint": ("checkpoint", "Show or move the positions of stream mappings."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,10 +11,10 @@ import click
 
 from eventmesh.cli.completion import complete_function
 from eventmesh.cli.loading import fail, file_option, load_or_exit
+from eventmesh.cli.stores import with_store
 from eventmesh.errors import EventMeshError
 
 if TYPE_CHECKING:
-    from eventmesh.config.loader import LoadedConfig
     from eventmesh.state.contract import DeadLetter, Store
 
 T = TypeVar("T")
@@ -46,7 +45,7 @@ def list_letters(file: Path, function: str | None, limit: int, as_json: bool) ->
       eventmesh dlq list --json | jq -r .request_id
     """
     config = load_or_exit(file)
-    letters = _with_store(config, lambda store: store.dead_letters.list(function, limit)) or []
+    letters = with_store(config, lambda store: store.dead_letters.list(function, limit)) or []
     for letter in letters:
         _print_json(letter) if as_json else click.echo(_line(letter))
     if not letters and not as_json:
@@ -66,7 +65,7 @@ def show_letter(request_id: str, file: Path, as_json: bool) -> None:
       eventmesh dlq show 7f3a91c2 --json | jq -r .event | eventmesh invoke thumbnail -e -
     """
     config = load_or_exit(file)
-    letter = _with_store(config, lambda store: store.dead_letters.get(request_id))
+    letter = with_store(config, lambda store: store.dead_letters.get(request_id))
     if letter is None:
         fail(f"no dead letter '{request_id}'; `eventmesh dlq list` shows them")
     if as_json:
@@ -98,7 +97,7 @@ def redrive(request_ids: tuple[str, ...], file: Path, function: str | None) -> N
     if not request_ids and not function:
         raise click.UsageError("name the request ids, or --function NAME")
     config = load_or_exit(file)
-    count = _with_store(config, lambda store: _redrive(store, request_ids, function))
+    count = with_store(config, lambda store: _redrive(store, request_ids, function))
     if count is None and request_ids:
         fail(f"no dead letter '{request_ids[0]}'; nothing was queued")
     from eventmesh.state.lock import describe_holder
@@ -122,29 +121,6 @@ async def _redrive(store: Store, request_ids: tuple[str, ...], function: str | N
         letters += [letter for letter in listed if letter.redriven_at is None]
     await store.dead_letters.redrive(letters, SystemClock().now())
     return len(letters)
-
-
-def _with_store(config: LoadedConfig, work: Callable[[Store], Awaitable[T]]) -> T | None:
-    """What `work` gives for the state of `config`; None when there is no state yet."""
-    import asyncio
-
-    from eventmesh.clock import SystemClock
-    from eventmesh.state.opening import STATE_FILE
-    from eventmesh.state.sqlite import open_sqlite
-
-    async def run() -> T | None:
-        if not (config.state_directory / STATE_FILE).exists():
-            return None
-        store = await open_sqlite(config.state_directory, SystemClock(), exclusive=False)
-        try:
-            return await work(store)
-        finally:
-            await store.close()
-
-    try:
-        return asyncio.run(run())
-    except (EventMeshError, OSError) as error:
-        fail(error)
 
 
 def _print_json(letter: DeadLetter) -> None:

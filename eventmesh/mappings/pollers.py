@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from eventmesh.mappings.filters import Payload, compile_filters
 from eventmesh.mappings.host import PollerHost
 from eventmesh.mappings.policy import policy_from
@@ -36,8 +38,8 @@ def build_poller(
         has_destination=bool(host.sent_to),
         payload_in_failure_records=payload_in_failure_records,
     )
-    key, mismatch = getattr(source, "filter_payload", (None, "drop"))
-    payload = None if key is None else Payload(key, mismatch)
+    told: Any = getattr(source, "filter_payload", None)
+    payload = None if told is None else Payload(*told)
     passes = compile_filters(options.filters, payload=payload)
     if isinstance(source, QueueSource):
         return QueuePoller(source, host, policy, passes)

@@ -24,6 +24,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from tests.servers import FaultProxy, PrivateServer
 from tests.servers.installers import ROOT
+from tests.servers.processes import marked
 
 StartPrivate = Callable[[str], PrivateServer]
 StartProxied = Callable[[str], tuple[PrivateServer, FaultProxy]]
@@ -331,6 +332,20 @@ def test_latency_holds_each_way_back(echo: FaultProxy) -> None:
         assert link.recv(100) == b"one"
 
 
+async def test_what_localstack_started_goes_with_it(private_server: StartPrivate) -> None:
+    """Its Kinesis is a process of its own, outside LocalStack's group."""
+    localstack = private_server("localstack")
+    with closing(boto3.client("kinesis", endpoint_url=localstack.address, **KEYS)) as kinesis:
+        kinesis.create_stream(StreamName="stream", ShardCount=1)
+    assert len(processes_of(localstack)) >= 2
+    await asyncio.to_thread(localstack.kill)
+    assert processes_of(localstack) == []
+
+
+def processes_of(server: PrivateServer) -> list[int]:
+    return [pid for pid, directory in marked() if directory.name == server.key]
+
+
 HOLDER = """
 import sys, time
 from tests.servers import server
@@ -339,7 +354,8 @@ time.sleep(600)
 """
 
 
-def test_nothing_outlives_a_killed_run(moto_endpoint: str) -> None:
+@pytest.mark.parametrize("victim", ["run", "supervisor"])
+def test_nothing_outlives_a_killed_run(moto_endpoint: str, victim: str) -> None:
     """A run of its own, killed -9, takes its supervisor and its server with it."""
     outside = {"PYTEST_XDIST_WORKER", "EVENTMESH_TEST_MOTO_ENDPOINT"}
     environment = {key: value for key, value in os.environ.items() if key not in outside}
@@ -348,20 +364,29 @@ def test_nothing_outlives_a_killed_run(moto_endpoint: str) -> None:
         assert run.stdout is not None
         port = int(run.stdout.readline())
         assert not refused(port)
-        owned = [pid for pid in pids() if f"/{run.pid}-" in command_line(pid)]
-        run.send_signal(signal.SIGKILL)
-    assert owned
+        (supervisor,) = supervisors_of(run.pid)
+        os.kill(run.pid if victim == "run" else supervisor, signal.SIGKILL)
+        wait_until(lambda: refused(port), "the server lives on")
+        run.kill()
+    wait_until(lambda: not supervisors_of(run.pid), "the supervisor lives on")
+
+
+def wait_until(condition: Callable[[], bool], otherwise: str) -> None:
     deadline = time.monotonic() + 20
-    while not refused(port) or any(f"/{run.pid}-" in command_line(pid) for pid in owned):
-        assert time.monotonic() < deadline, "the server or its supervisor lives on"
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
         time.sleep(0.05)
 
 
-def pids() -> list[int]:
-    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+def supervisors_of(run: int) -> list[int]:
+    """Processes that have the run's directory on their command line, not by their mark."""
+    marks = {pid for pid, _ in marked()}
+    lines = {path.parent: command_line(path) for path in Path("/proc").glob("[0-9]*/cmdline")}
+    found = (int(path.name) for path, line in lines.items() if f"/{run}-" in line)
+    return [pid for pid in found if pid not in marks]
 
 
-def command_line(pid: int) -> str:
+def command_line(path: Path) -> str:
     with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+        return path.read_text().replace("\0", " ")
     return ""

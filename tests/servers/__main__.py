@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.servers.cache import cache_root
 from tests.servers.catalogue import RECIPES, exports, recipe_named
 from tests.servers.recipe import MissingTool, StartFailed, Unavailable
-from tests.servers.session import live_runs, put, server
+from tests.servers.session import keep_for_others, kept_runs, put, server
 
 PARALLEL = 4
 
@@ -56,6 +56,7 @@ def start_servers(names: Sequence[str]) -> int:
             # The variables mean "given from outside"; here the outside is us.
             os.environ.pop(recipe_named(name).variable, None)
             print(exports([(name, server(name).address)]), end="", flush=True)
+        keep_for_others()
         print("# running until Ctrl-C", file=sys.stderr, flush=True)
         while True:
             signal.pause()
@@ -69,7 +70,7 @@ def start_servers(names: Sequence[str]) -> int:
 def print_environment() -> int:
     """Export lines for what a `start` in another shell keeps running."""
     found: dict[str, str] = {}
-    for directory in live_runs():
+    for directory in kept_runs():
         for one in put(directory, {"do": "list"}):
             if one["key"] in RECIPES:
                 found[one["key"]] = one["address"]

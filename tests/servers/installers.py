@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from tests.servers.cache import build_once, cache_root, entry_name, locked
+from tests.servers.processes import dying_with_parent
 from tests.servers.recipe import MissingTool, Unavailable
 
 PINS = Path(__file__).parent / "pins"
@@ -24,12 +25,18 @@ DEPENDENCY_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy
 
 
 def run(
-    command: Sequence[str], cwd: Path | None = None, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    tied: bool = True,
 ) -> None:
-    """Run one installation command; raises Unavailable with the end of what it said."""
+    """Run one installation command; raises Unavailable with the end of what it said.
+
+    `tied`: it dies with us, and so never writes to an entry whose lock is no longer held.
+    """
     try:
         done = subprocess.run(
-            command,
+            dying_with_parent(command) if tied else command,
             cwd=cwd,
             env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
@@ -190,10 +197,10 @@ def _apt_install(apt: Sequence[str], package: str) -> None:
     install = [*apt, "install", *options, package]
     settings = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     try:
-        run(install, environment=settings)
+        run(install, environment=settings, tied=False)  # killed, dpkg would be left half done
     except Unavailable:  # no package lists, or old ones
-        run([*apt, "update", "-qq"])
-        run(install, environment=settings)
+        run([*apt, "update", "-qq"], tied=False)
+        run(install, environment=settings, tied=False)
 
 
 def in_ci() -> bool:

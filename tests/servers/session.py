@@ -28,6 +28,7 @@ from tests.servers.recipe import StartFailed, Unavailable
 
 ASK_SECONDS = 900.0
 SUPERVISOR_SECONDS = 15.0
+KEPT = "kept"
 KINDS = {"Unavailable": Unavailable, "LookupError": LookupError}
 
 
@@ -181,6 +182,12 @@ def _start_supervisor(directory: Path, main: int) -> None:
         time.sleep(0.02)
 
 
-def live_runs() -> list[Path]:
-    """Directories of runs whose supervisor answers now."""
-    return [path for path in sorted(runs_directory().iterdir()) if _answering(path)]
+def keep_for_others() -> None:
+    """Let `kept_runs` in other processes find this run; call once a server has started."""
+    (run_directory(os.getpid()) / KEPT).touch()
+
+
+def kept_runs() -> list[Path]:
+    """Directories of the runs that a shell keeps for others and whose supervisor answers now."""
+    found = sorted(runs_directory().glob(f"*/{KEPT}"))
+    return [path.parent for path in found if _answering(path.parent)]

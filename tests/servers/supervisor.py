@@ -71,14 +71,18 @@ class Supervisor:
             await instance.start()
 
     async def _acquire(self, key: str, name: str, advertised: int | None) -> dict[str, Any]:
-        """Install and start once; a refusal is remembered: not every test waits for it."""
-        if key in self._refusals:
-            raise self._refusals[key]
+        """Install and start once. A refusal is remembered: not every test waits for it again."""
+        for known in (key, name):
+            if known in self._refusals:
+                raise self._refusals[known]
         if key not in self._instances:
             try:
                 self._instances[key] = await self._started(key, recipe_named(name), advertised)
-            except (Unavailable, StartFailed) as refusal:
-                self._refusals[key] = refusal
+            except Unavailable as refusal:
+                self._refusals[name] = refusal
+                raise
+            except StartFailed as failure:
+                self._refusals[key] = failure
                 raise
         return self._described(key)
 
@@ -117,7 +121,7 @@ class Supervisor:
 
 
 async def supervise(directory: Path, pid: int) -> None:
-    """Serve until process `pid` is gone or SIGTERM comes, then kill all and clean up."""
+    """Serve until process `pid` is gone or SIGTERM comes, then kill all, clean up and exit."""
     await asyncio.to_thread(sweep, directory.parent)
     supervisor = Supervisor(directory)
     over = asyncio.Event()
@@ -132,6 +136,7 @@ async def supervise(directory: Path, pid: int) -> None:
         server.close()
         await supervisor.close()
         shutil.rmtree(directory, ignore_errors=True)
+        os._exit(0)  # asyncio would wait for an installation that nobody waits for any more
 
 
 def sweep(runs: Path) -> None:
@@ -193,7 +198,6 @@ def _outlast(pid: int) -> None:
 def main() -> None:
     directory, pid = Path(sys.argv[1]), int(sys.argv[2])
     asyncio.run(supervise(directory, pid))
-    os._exit(0)  # an installation still running in a thread must not keep us
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 from botocore import exceptions as botocore
+from botocore.parsers import ResponseParserError
 
 from eventmesh.errors import EventMeshError, SourceUnavailable
 
@@ -79,7 +80,7 @@ def explain(error: Exception) -> Fault | None:
         return Fault("no AWS region given; set region: or AWS_REGION")
     if isinstance(error, _CONNECTION):
         return Fault(f"no connection: {str(error) or type(error).__name__}")
-    if isinstance(error, (botocore.ResponseParserError, botocore.ConfigParseError)):
+    if isinstance(error, (ResponseParserError, botocore.ConfigParseError)):
         return Fault(str(error))
     return None
 

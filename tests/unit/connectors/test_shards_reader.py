@@ -139,9 +139,9 @@ async def test_throttling_backs_off_and_keeps_the_place(
     await clock.advance(1.1)
     assert second.result() == []
     third = await started(clock, reader.read(10))
-    await clock.advance(1.9)  # the next one 2 to 4 s
+    await clock.advance(0.9)  # the next one 2 to 4 s
     assert not third.done()
-    await clock.advance(2.1)
+    await clock.advance(3.1)
     assert ids(third.result()) == [11, 12]
     assert [start.kind for _, start in api.found] == ["TRIM_HORIZON"]
 

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import pytest
-from eventmesh_connectors.shards import Pace, ShardedSource, Start, Throttled
+from eventmesh_connectors.shards import Pace, ShardedSource, ShardGone, Start, Throttled
 
 from eventmesh.errors import PositionExpired, SourceExhausted, SourceUnavailable
-from eventmesh.pulling import StreamOptions, StreamSource
+from eventmesh.pulling import StreamOptions
 from eventmesh.testing import FakeClock
 from tests.unit.connectors.memory_shards import ARN, MemoryShards
 from tests.unit.connectors.recording_target import RecordingTarget, make_context
@@ -222,17 +222,29 @@ async def test_a_stream_that_was_created_again_is_not_read(
     assert api.got == []
 
 
-async def test_a_shard_missing_for_a_moment_is_not_exhausted(
+async def test_a_shard_that_is_gone_because_its_stream_was_replaced_is_not_exhausted(
     api: MemoryShards, clock: FakeClock
 ) -> None:
     api.add("a")
     source = source_of(api, clock)
     reader = await source.open_shard("a", None)
-    gone = api.shards.pop("a")
+    api.shards.clear()
     api.created += 60
     with pytest.raises(SourceUnavailable, match="another stream"):
         await reader.read(10)
-    api.shards["a"] = gone
+
+
+async def test_a_shard_that_is_listed_but_not_found_is_tried_again(
+    api: MemoryShards, clock: FakeClock
+) -> None:
+    api.add("a")
+    source = source_of(api, clock)
+    reader = await source.open_shard("a", None)
+    api.put("a")
+    api.faults["get"].append(ShardGone("a"))
+    with pytest.raises(SourceUnavailable, match="shard a is listed, but cannot be read now"):
+        await reader.read(10)
+    assert len(await reader.read(10)) == 1
 
 
 async def test_a_checkpoint_older_than_its_shard_is_not_used(
@@ -272,8 +284,3 @@ async def test_the_envelope_joins_and_close_closes(api: MemoryShards, clock: Fak
     await reader.close()
     await source.close()
     assert api.closed
-
-
-def test_kinds(api: MemoryShards, clock: FakeClock) -> None:
-    assert hasattr(source_of(api, clock), "open_shard")
-    assert StreamSource

@@ -406,8 +406,8 @@ async def _converges(groups: list[str], fails: list[set[int]], policy: MappingPo
         failed = []
         for number, item in zip(numbers, event["Records"], strict=True):
             group = item["attributes"]["MessageGroupId"]
-            blocked = {event["Records"][numbers.index(b)]["attributes"]["MessageGroupId"] for b in bad
-                       if numbers.index(b) < numbers.index(number)}  # fmt: skip
+            earlier = [b for b in bad if numbers.index(b) < numbers.index(number)]
+            blocked = {groups[b] for b in earlier}
             if number in bad or (group and group in blocked):
                 failed.append({"itemIdentifier": item["messageId"]})
             else:
