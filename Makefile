@@ -17,6 +17,7 @@ demo: $(VENV)/.demo  ## install, start the thumbnail pipeline, say what to try
 	@exec $(BIN)/eventmesh run examples/thumbnail_pipeline/mappings.yaml
 
 test: $(VENV)/.dev  ## install what the tests need and run them all
+	PATH="$(abspath $(BIN)):$$PATH" scripts/servers install
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 unit: $(VENV)/.dev  ## the fast tests

@@ -131,11 +131,18 @@ def _print_json(letter: DeadLetter) -> None:
 
 def _line(letter: DeadLetter) -> str:
     again = "  (sent again)" if letter.redriven_at else ""
-    error = _safe(f"{letter.error_type}: {letter.error_message}"[:80].replace("\n", " "))
+    error = _safe(_error(letter)[:80].replace("\n", " "))
     return (
         f"{letter.request_id}  {_time(letter.failed_at)}  {letter.function:<14} "
-        f"{letter.condition}  {error}{again}"
+        f"{letter.condition}  {error}{again}".rstrip()
     )
+
+
+def _error(letter: DeadLetter) -> str:
+    """An event that was never attempted failed of nothing but its condition."""
+    if letter.error_message:
+        return f"{letter.error_type}: {letter.error_message}"
+    return "" if letter.error_type == letter.condition else letter.error_type
 
 
 def _time(epoch_seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -81,7 +82,12 @@ def open_reporter(config: LoadedConfig, log_format: Format, *, quiet: bool) -> R
     files = None if config.log_directory is None else LogFiles(config.log_directory, mask)
     writer = LineWriter(sys.stdout)
     lines = LogLines(
-        log_format, writer.write, now=datetime.now, secrets=config.secrets, only_problems=quiet
+        log_format,
+        writer.write,
+        now=datetime.now,
+        secrets=config.secrets,
+        only_problems=quiet,
+        file_option=f" -f {shlex.quote(str(config.path))}",
     )
     handler = _WriterHandler(writer)
     handler.setFormatter(formatter_for(log_format, mask))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import platform
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 from eventmesh import __version__
@@ -24,7 +25,8 @@ def started(mesh: Mesh, mask: Mask) -> list[str]:
     functions = sorted(mesh.catalog, key=lambda f: f.name)
     tips = [mask(tip) for tip in _tips(mesh)]
     if functions:
-        tips.append(f"send an event:  eventmesh invoke {functions[0].name} -f {mesh.config.path}")
+        file = shlex.quote(str(mesh.config.path))
+        tips.append(f"send an event:  eventmesh invoke {functions[0].name} -f {file}")
     lines = [
         _title(mesh, len(functions)),
         *_block("functions", _aligned(map(_function, functions)), len(functions)),

@@ -109,7 +109,7 @@ def _kind_hint(expected: str, given: object, text: str) -> str:
         return f"write {int(given)}"
     if "number" in expected and isinstance(given, str):
         return _number_hint(given)
-    if expected == "a list" and isinstance(given, (str, int, float)):
+    if expected == "a list" and isinstance(given, str):
         return f"write [{text or given}]"
     return ""
 

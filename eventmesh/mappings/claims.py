@@ -108,6 +108,7 @@ class LeasedShard:
 
     async def _renew(self) -> bool:
         """Whether it was renewed; a store that fails is asked again until the deadline."""
+        self.check_held()
         asked_at = self._clock.monotonic()
         left = self._deadline - asked_at
         renewal = asyncio.ensure_future(self._store.renew(self._lease, LEASE_SECONDS))

@@ -2,7 +2,8 @@
 5.2-5.5, 7.3).
 
 Every record received is settled exactly once: removed when it was handled, filtered out or given up
-(after its failure record is on disk), given back otherwise.
+(after its failure record is on disk), given back otherwise. Other than AWS, throttled batches keep
+their messages hidden instead of letting them return and count another receive.
 """
 
 from __future__ import annotations
@@ -302,6 +303,8 @@ class QueuePoller:
             await first_of(
                 self._give_back(left, "cancelled"), self._clock.sleep(LAST_SETTLE_SECONDS)
             )
+        # what was being settled is as the queue has it
+        self._host.returned("", self._host.counts.pending, "cancelled")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)

@@ -1,11 +1,15 @@
 """Reads a stream: one shard poller a shard, started after its parents and stopped when the shard
-leaves the set (semantics 4.1, 6.2)."""
+leaves the set (semantics 4.1, 6.2).
+
+Other than AWS with Kafka, a batch holds records of one partition only.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +44,19 @@ class _Shard:
     task: asyncio.Task[None] = field(init=False)
     poller: ShardPoller | None = None
     leaving: bool = False
+
+
+@asynccontextmanager
+async def closing_sets(
+    source: StreamSource,
+) -> AsyncIterator[AsyncIterator[Mapping[str, Sequence[str]]]]:
+    """The source's sets of shards; a generator is closed at the end, wherever it stands."""
+    sets = source.shards()
+    try:
+        yield sets
+    finally:
+        if isinstance(sets, AsyncGenerator):
+            await sets.aclose()
 
 
 class StreamPoller:
@@ -116,9 +133,10 @@ class StreamPoller:
         while True:
             try:
                 self._finished |= await self._stored_finished()
-                async for shards in self._source.shards():
-                    failures = 0
-                    await self._adopt(shards)
+                async with closing_sets(self._source) as sets:
+                    async for shards in sets:
+                        failures = 0
+                        await self._adopt(shards)
                 return
             except SourceExhausted:
                 return

@@ -47,7 +47,8 @@ def printable(text: str) -> str:
 
 class LogLines:
     """A telemetry subscriber. `now` gives the local time to print; with `only_problems` neither
-    handlers' output nor invocations that went well are shown."""
+    handlers' output nor invocations that went well are shown. `file_option` (such as
+    ` -f /srv/mappings.yaml`) ends the commands that people are told to type."""
 
     def __init__(
         self,
@@ -57,11 +58,13 @@ class LogLines:
         now: Callable[[], datetime],
         secrets: Iterable[str] = (),
         only_problems: bool = False,
+        file_option: str = "",
     ) -> None:
         self._write = write
         self._now = now
         self._mask = mask_for(secrets)
         self._only_problems = only_problems
+        self._file_option = file_option
         renderers = {"human": self._human, "json": self._json, "lambda": self._lambda}
         self._render: Callable[[telemetry.TelemetryEvent], list[str]] = renderers[log_format]
 
@@ -99,6 +102,9 @@ class LogLines:
         lines = _human_lines(event)
         if not lines:
             return []
+        if isinstance(event, telemetry.EventFailed):
+            show = f"eventmesh dlq show {event.request_id[:8]}{self._file_option}"
+            lines.append(f"look at it:  {show}")
         first, *rest = [self._shown(line) for line in lines]
         if isinstance(event, telemetry.LogText):
             return [f"{_MARGIN}{line}" for line in (first, *rest)]
@@ -185,5 +191,4 @@ def _gave_up(event: telemetry.EventFailed) -> list[str]:
     lines = [f"{event.function:<14} gave up after {event.attempts} attempts: {event.condition}"]
     if event.sent_to:
         lines.append(f"recorded in: {event.sent_to}")
-    lines.append(f"look at it:  eventmesh dlq show {event.request_id[:8]}")
     return lines

@@ -46,9 +46,11 @@ def test_the_thumbnail_pipeline(make_engine: MakeEngine, tmp_path: Path) -> None
     (uploads / "photo one.jpg").write_bytes(picture("JPEG"))
     (uploads / "trip").mkdir()
     (uploads / "trip" / "map.png").write_bytes(picture("PNG", (300, 900)))
+    (uploads / "IMG_1.JPG").write_bytes(picture("JPEG"))
     (uploads / "broken.jpg").write_bytes(b"\xff\xd8 not a picture")
     (uploads / "notes.txt").write_text("no picture, no event")
     expected = [
+        ("IMG_1.jpg", "IMG_1.JPG", 256, 192),
         ("photo one.jpg", "photo one.jpg", 256, 192),
         ("trip_map.jpg", "trip/map.png", 85, 256),
     ]

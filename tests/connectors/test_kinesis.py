@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from base64 import b64decode
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import boto3
+import orjson
 import pytest
 from eventmesh_connectors.kinesis import KinesisOptions, KinesisSource
 
@@ -16,6 +18,8 @@ from eventmesh.clock import SystemClock
 from eventmesh.errors import PositionExpired, SourceExhausted, SourceUnavailable
 from eventmesh.pulling import ShardReader
 from eventmesh.records import Record
+from eventmesh.testing.source_contract import Guarantees, StreamSourceContract
+from tests.servers import FaultProxy
 from tests.unit.connectors.recording_target import RecordingTarget, make_context
 
 FIRST = "shardId-000000000000"
@@ -109,6 +113,50 @@ class Stream:
 @pytest.fixture
 def stream(kinesalite_endpoint: str) -> Stream:
     return Stream(kinesalite_endpoint)
+
+
+class Bench:
+    """A stream behind a proxy, for the contract's suite."""
+
+    def __init__(self, endpoint: str, proxy: FaultProxy) -> None:
+        proxy.forward_to(int(endpoint.rpartition(":")[2]))
+        self.stream = Stream(endpoint)
+        self._proxy = proxy
+
+    async def open_source(self) -> KinesisSource:
+        return self.stream.source(endpoint_url=f"http://{self._proxy.address}")
+
+    async def produce(self, values: Sequence[str], key: str = "") -> None:
+        for value in values:
+            await asyncio.to_thread(
+                self.stream.client.put_record,
+                StreamName=self.stream.name,
+                Data=value.encode(),
+                PartitionKey=key or "k",
+            )
+
+    def value(self, record: Record) -> str:
+        return b64decode(orjson.loads(record.event)["kinesis"]["data"]).decode()
+
+    async def cut(self, reachable: bool) -> None:
+        if reachable:
+            await asyncio.to_thread(self._proxy.heal)
+        else:
+            await asyncio.to_thread(self._proxy.cut)
+
+    async def change(self, what: str, shard: str) -> None:
+        assert what == "split"
+        await asyncio.to_thread(self.stream.split, shard)
+
+
+class TestKinesisSource(StreamSourceContract):
+    guarantees = Guarantees(splits=True)
+    patience_seconds = 30.0
+
+    @pytest.fixture
+    def bench(self, kinesalite_endpoint: str) -> Iterator[Bench]:
+        with FaultProxy() as proxy:
+            yield Bench(kinesalite_endpoint, proxy)
 
 
 async def read_until(reader: ShardReader, count: int, limit: int = 1000) -> list[Record]:

@@ -15,6 +15,9 @@ from eventmesh_connectors.shards import Pace, ShardedSource, describe_batch, rea
 class DynamoDbSource(ShardedSource):
     """A table's stream as a source."""
 
+    #: for filters: patterns of changes ask for objects (semantics 3.6)
+    filter_payload = ("dynamodb", "refuse")
+
     remedy = (
         "The table was deleted and created again, or its stream was switched off and on. Start"
         " again to read the new stream"

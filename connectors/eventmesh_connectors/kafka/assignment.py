@@ -18,6 +18,7 @@ class Assignment:
 
     def __init__(self, partitions: frozenset[Partition]) -> None:
         self.partitions = partitions
+        self.named = {name_shard(one): one for one in sorted(partitions)}
         self.opened: set[Partition] = set()
         #: the engine knows of it
         self.shown = False
@@ -35,7 +36,7 @@ class Assignment:
     @property
     def shards(self) -> Mapping[str, Sequence[str]]:
         """As the engine wants them; no partition has parents."""
-        return {name_shard(one): () for one in sorted(self.partitions)}
+        return dict.fromkeys(self.named, ())
 
     def committable(self, offsets: Mapping[Partition, int]) -> dict[Partition, int]:
         """Those that may still be committed."""

@@ -38,13 +38,18 @@ class Commits:
         self._lock = asyncio.Lock()
         self._next = _Batch()
 
-    async def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Store offsets; returns once the broker has them, or once they are not ours to store.
+    async def commit(self, positions: Mapping[str, str]) -> None:
+        """Store the offset behind each shard's position; returns once the broker has them, or once
+        they are not ours to store.
 
         Callers that wait at the same time share a request. Raises SourceUnavailable.
         """
-        batch = self._next
-        batch.offsets.update(offsets)
+        batch, named = self._next, self._assignment.named
+        batch.offsets |= {
+            named[shard]: int(position) + 1
+            for shard, position in positions.items()
+            if shard in named
+        }
         async with self._lock:
             if batch.done:
                 return
@@ -54,7 +59,7 @@ class Commits:
             batch.done = True
 
     async def _store(self, offsets: Mapping[Partition, int]) -> None:
-        if not offsets:
+        if not offsets or not self._consumer.is_member:
             self._log.info("not committed: the partitions are not ours any more")
             return
         storing = asyncio.ensure_future(self._consumer.commit(offsets))
@@ -68,7 +73,7 @@ class Commits:
             else:
                 self._log.warning("not committed: the group rebalanced; records are read again")
         except (CommitFailedError, IllegalStateError) as error:
-            self._log.warning("not committed, records will be read again: %s", error)
+            self._log.warning("not committed, records will be read again: %s", explain(error))
         except KafkaError as error:
             raise SourceUnavailable(f"commit refused: {explain(error)}") from error
         finally:

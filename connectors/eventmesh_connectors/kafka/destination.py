@@ -13,6 +13,7 @@ from eventmesh.errors import DestinationError
 from .client import KafkaConnectionError, KafkaError, Producer
 from .options import check_topic
 from .problems import explain, explain_unreachable
+from .quiet import quieten
 from .security import BrokerOptions, build_client_settings
 
 #: brokers refuse what is too large for them (message.max.bytes); this only bounds memory
@@ -83,6 +84,7 @@ class KafkaDestination:
 
     async def _connect(self) -> Producer:
         """A producer that keeps repeats of its own out, where brokers can do that."""
+        quieten()
         try:
             settings = await asyncio.to_thread(build_client_settings, self._options)
         except (OSError, ssl.SSLError) as error:

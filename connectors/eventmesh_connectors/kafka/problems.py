@@ -26,7 +26,8 @@ _MOST_SHOWN = 3
 def explain(error: KafkaError) -> str:
     """The error's text and what to do about it."""
     name = type(error).__name__
-    text = f"{name}: {error}" if str(error) else name
+    text = " ".join(str(error).split()) or name
+    text = text if name in text else f"{name}: {text}"
     hint = _HINTS.get(name)
     return f"{text} (hint: {hint})" if hint else text
 

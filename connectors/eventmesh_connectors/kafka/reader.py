@@ -19,7 +19,7 @@ from .records import RecordWriter
 #: how long a read waits for records
 _READ_SECONDS = 1.0
 #: brokers answer every request for records within a second or so, with or without any
-_SILENCE_SECONDS = 20.0
+_SILENCE_SECONDS = 10.0
 
 
 class PartitionReader:

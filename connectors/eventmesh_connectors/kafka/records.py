@@ -131,12 +131,6 @@ def name_shard(partition: Partition) -> str:
     return f"{topic}-{number}"
 
 
-def parse_shard(shard: str) -> Partition:
-    """The partition that `name_shard` named; a topic's name may hold dashes too."""
-    topic, _, number = shard.rpartition("-")
-    return topic, int(number)
-
-
 def _by_shard(records: Sequence[Record]) -> Mapping[str, Sequence[Record]]:
     first = records[0].shard
     if records[-1].shard == first and len({record.shard for record in records}) == 1:

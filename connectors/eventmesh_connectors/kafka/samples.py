@@ -13,7 +13,7 @@ _ARN = "arn:aws:kafka:us-east-1:123456789012:cluster/orders/751d2973-a626-431c-9
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
+class SampleMessage:
     offset: int = 15
     timestamp: int | None = 1_545_084_650_987
     timestamp_type: int | None = 0
@@ -23,7 +23,7 @@ class _Sample:
 
 
 def _sample(envelope: EnvelopeWriter) -> Any:
-    records = RecordWriter(("orders", 0)).write([_Sample()], 0.0)
+    records = RecordWriter(("orders", 0)).write([SampleMessage()], 0.0)
     return orjson.loads(envelope.join(records))
 
 

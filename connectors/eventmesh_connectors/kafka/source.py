@@ -19,8 +19,9 @@ from .commits import Commits
 from .member import REBALANCE_MARGIN_SECONDS, Member
 from .options import KafkaOptions
 from .problems import explain, explain_missing, explain_silence, explain_unreachable
+from .quiet import quieten
 from .reader import PartitionReader, find_start
-from .records import EnvelopeWriter, parse_shard, read_fields
+from .records import EnvelopeWriter, read_fields
 from .security import build_client_settings
 
 #: connecting, and looking up topics and offsets
@@ -72,11 +73,12 @@ class KafkaSource:
     async def open_shard(self, shard: str, position: str | None) -> PartitionReader:
         """A reader after `position`; without one from the group's offset, and where there is none
         from the starting position. Raises SourceUnavailable."""
-        partition, member = parse_shard(shard), self._member
+        member = self._member
         current = member.current if member is not None else None
         if member is None or current is None or not current.is_live:
             raise SourceUnavailable(f"{shard} is being handed over", retry_after_seconds=1.0)
-        if partition not in current.partitions:
+        partition = current.named.get(shard)
+        if partition is None:
             raise SourceUnavailable(f"{shard} belongs to another member", retry_after_seconds=1.0)
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
@@ -100,8 +102,7 @@ class KafkaSource:
         Synchronous: returns once a broker has it. Shards that are not ours any more are left out.
         """
         if self._commits is not None:
-            offsets = {parse_shard(shard): int(at) + 1 for shard, at in positions.items()}
-            await self._commits.commit(offsets)
+            await self._commits.commit(positions)
 
     def envelope(self, records: Sequence[Record]) -> bytes:
         """The event: `records` by shard."""
@@ -124,6 +125,7 @@ class KafkaSource:
     async def _join(self) -> Member:
         """Connect anew and join the group."""
         await self.close()
+        quieten()
         consumer = GroupConsumer(
             await self._build_settings(),
             self._group,

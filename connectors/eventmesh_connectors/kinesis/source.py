@@ -16,6 +16,9 @@ from eventmesh_connectors.shards import Pace, ShardedSource, describe_batch
 class KinesisSource(ShardedSource):
     """A Kinesis stream as a source."""
 
+    #: for filters: payloads that are no objects match no pattern of objects (semantics 3.6)
+    filter_payload = ("data", "refuse")
+
     def __init__(self, options: KinesisOptions, context: SourceContext) -> None:
         pace = Pace(options.poll_interval, options.records_per_read)
         super().__init__(KinesisApi(options, context), options, context, pace)

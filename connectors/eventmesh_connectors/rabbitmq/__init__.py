@@ -1,5 +1,5 @@
-"""RabbitMQ: queues whose messages invoke functions, and exchanges that payloads are sent to (semantics
-7.2, 7.3)."""
+"""RabbitMQ: queues whose messages invoke functions, queues and exchanges that payloads are sent to
+(semantics 7.2, 7.3)."""
 
 from __future__ import annotations
 

@@ -90,9 +90,7 @@ class QueueConsumer:
         send.add_done_callback(self._sends.discard)
         try:
             await completed(send)
-        except LinkLost:
-            return False
-        except FAULTS as error:
+        except (*FAULTS, LinkLost) as error:
             self._lose(error)
             return False
         return True

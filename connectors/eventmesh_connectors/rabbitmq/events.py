@@ -84,7 +84,7 @@ def encode_properties(properties: Basic.Properties, body_size: int) -> bytes:
             "type": properties.message_type,
             "userId": properties.user_id,
             "appId": properties.app_id,
-            "clusterId": properties.cluster_id,
+            "clusterId": properties.cluster_id or None,
             "bodySize": body_size,
         }
     )

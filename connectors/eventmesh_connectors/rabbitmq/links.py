@@ -4,6 +4,7 @@ what goes wrong on them told as people say it."""
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from aiormq.exceptions import (
     ChannelNotFoundEntity,
     ChannelPreconditionFailed,
     ConnectionNotAllowed,
+    InvalidFrameError,
     ProbableAuthenticationError,
 )
 
@@ -41,9 +43,11 @@ class LinkLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One connection and one channel on it."""
+    """One connection and one channel on it: aio-pika's, and the plain one below it, which costs a
+    third per message."""
 
     connection: aio_pika.abc.AbstractConnection
+    owner: aio_pika.abc.AbstractChannel
     channel: AbstractChannel
 
     async def close(self) -> None:
@@ -64,9 +68,9 @@ async def open_link(address: BrokerAddress, name: str, *, confirms: bool) -> Lin
             address.url, client_properties={"connection_name": name}
         )
         try:
-            channel = connection.channel(publisher_confirms=confirms, on_return_raises=True)
+            channel = connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
             await channel.initialize()
-            return Link(connection, await channel.get_underlay_channel())
+            return Link(connection, channel, await channel.get_underlay_channel())
         except BaseException:
             await completed(connection.close())
             raise
@@ -104,6 +108,8 @@ def explain(address: BrokerAddress, error: BaseException | None) -> str:
             return f"the broker refuses user and password of the url ({said})"
         case ConnectionNotAllowed():
             return f"virtual host {address.virtual_host!r} cannot be used ({said})"
+        case InvalidFrameError() if "Connection.OpenOk" in said:  # the client hides the reason
+            return f"virtual host {address.virtual_host!r} does not exist, or the user may not use it"
         case ChannelNotFoundEntity():
             return "it does not exist; create it, or set declare: true"
         case ChannelAccessRefused():
@@ -114,7 +120,7 @@ def explain(address: BrokerAddress, error: BaseException | None) -> str:
             return said or "the broker found a precondition not met"
         case TimeoutError():
             return f"no answer within {ANSWER_SECONDS:g} s"
-        case ConnectionRefusedError():
+        case ConnectionError() if error.args[:1] == (errno.ECONNREFUSED,):
             return "connection refused; is RabbitMQ running there?"
         case LinkLost() | None:
             return said or "the connection was lost"

@@ -82,7 +82,8 @@ class S3Source:
             ) from error
 
     def _open(self) -> BucketDirectory:
-        if self._options.create:
+        # what is there and is no directory is named so by the next call
+        if self._options.create and not os.path.exists(self._path):
             os.makedirs(self._path, exist_ok=True)
         with os.scandir(self._path):
             return BucketDirectory(self._path)

@@ -11,6 +11,9 @@ from eventmesh.records import Record
 from eventmesh_connectors.lineage import ListedShard
 
 
+_CLOCK_SKEW_SECONDS = 1.0
+
+
 class IteratorExpired(Exception):
     """The iterator is too old; a new one goes on where it was."""
 
@@ -30,6 +33,12 @@ class Start:
     kind: Literal["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP", "AFTER_SEQUENCE_NUMBER"]
     sequence_number: str = ""
     at: float = 0.0
+
+
+def start_since(time: float) -> Start:
+    """What came after `time` by the service's clock, and maybe a little before: its clocks
+    differ."""
+    return Start("AT_TIMESTAMP", at=time - _CLOCK_SKEW_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from eventmesh_connectors.shards.api import (
     ShardGone,
     Start,
     Throttled,
+    start_since,
 )
 
 _LONGEST_BACKOFF_SECONDS = 30.0
@@ -96,6 +97,8 @@ class SequenceReader:
         #: position finds the same place again
         self.start_position = ""
         self._last_read = ""
+        #: set once an iterator was found by a time, not for those found at the latest record
+        self._not_before: float | None = None
         self._due = float("-inf")
         self._throttles = 0
         self._renewals = 0
@@ -106,7 +109,7 @@ class SequenceReader:
         iterator = await self._find(self._start)
         if self._start.kind == "LATEST":
             # latest is now: an iterator that replaces this one must not skip what came since
-            self._start = Start("AT_TIMESTAMP", at=iterator.found_at)
+            self._start = start_since(iterator.found_at)
         elif self._start.kind == "AFTER_SEQUENCE_NUMBER":
             self._last_read = self._start.sequence_number
         return iterator.found_at
@@ -134,19 +137,24 @@ class SequenceReader:
             await self._clock.sleep(wait)
         self._watch.check()
         try:
-            page = await self._api.get_records(
-                self._shard, self._token, self._pace.records_per_read
-            )
+            page = await self._get(self._token)
         except Throttled:
             self._slow_down()
-        except IteratorExpired as error:
-            await self._renew(error)
         except ShardGone:
             # what was left of it was trimmed while it was read
             await self._watch.confirm_gone(self._shard)
             self._token = None
         else:
-            self._take(page)
+            if page is not None:
+                self._take(page)
+
+    async def _get(self, token: str) -> Page | None:
+        """The next page; None when there is a new iterator to get it with."""
+        try:
+            return await self._api.get_records(self._shard, token, self._pace.records_per_read)
+        except IteratorExpired as error:
+            await self._renew(error)
+            return None
 
     def _take(self, page: Page) -> None:
         self._unread.extend(self._new(page.records))
@@ -161,8 +169,8 @@ class SequenceReader:
         whole seconds."""
         if records and self._last_read and not is_before(self._last_read, records[0].position):
             records = [r for r in records if not _is_known(r, self._last_read)]
-        if self._start.kind == "AT_TIMESTAMP":
-            records = [r for r in records if r.arrived_at >= self._start.at]
+        if self._not_before is not None:
+            records = [r for r in records if r.arrived_at >= self._not_before]
         return records
 
     def _pause(self, page: Page) -> float:
@@ -188,13 +196,12 @@ class SequenceReader:
         start = self._start
         if self._last_read:
             start = Start("AFTER_SEQUENCE_NUMBER", self._last_read)
-        try:
-            await self._find(start)
-        except Throttled:
-            self._slow_down()
+        await self._find(start)
 
     async def _find(self, start: Start) -> Iterator:
         iterator = await self._api.find_iterator(self._shard, start)
+        if start.kind == "AT_TIMESTAMP":
+            self._not_before = start.at
         self._token = iterator.token
         return iterator
 

@@ -10,7 +10,14 @@ from eventmesh.errors import PositionExpired, SourceUnavailable
 from eventmesh.pulling import StreamOptions
 from eventmesh.records import Record
 from eventmesh_connectors.lineage import Ancestry, is_before
-from eventmesh_connectors.shards.api import Listing, ShardApi, ShardGone, Start, Throttled
+from eventmesh_connectors.shards.api import (
+    Listing,
+    ShardApi,
+    ShardGone,
+    Start,
+    Throttled,
+    start_since,
+)
 from eventmesh_connectors.shards.events import join_records
 from eventmesh_connectors.shards.reader import Pace, Place, SequenceReader
 
@@ -84,8 +91,8 @@ class ShardedSource:
                 raise PositionExpired(f"shard {shard} has no records any more") from error
         else:
             if start.kind == "LATEST":
-                self._starts[shard] = Start("AT_TIMESTAMP", at=found_at)
-                reader.start_position = f"{_TIME_MARK}{found_at}"
+                since = self._starts[shard] = start_since(found_at)
+                reader.start_position = f"{_TIME_MARK}{since.at}"
         return reader
 
     def envelope(self, records: Sequence[Record]) -> bytes:
@@ -166,7 +173,7 @@ class ShardedSource:
         listed_at, monotonic = self._first_listed
         if self._context.clock.monotonic() - monotonic < LISTING_SECONDS:
             return Start("LATEST")
-        return Start("AT_TIMESTAMP", at=listed_at)
+        return start_since(listed_at)
 
 
 def _time_of(position: str) -> float:

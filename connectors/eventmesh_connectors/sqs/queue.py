@@ -30,6 +30,11 @@ _PARALLEL_CALLS = 16
 _ATTEMPTS = 3
 _FIRST_PAUSE_SECONDS = 0.2
 _DEFAULT_VISIBILITY_SECONDS = 30
+#: what trying again does not help; LocalStack tells no fault of the sender's
+_HOPELESS = frozenset({
+    "AWS.SimpleQueueService.MessageNotInflight", "InvalidParameterValue", "MessageNotInflight",
+    "ReceiptHandleIsInvalid",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +214,7 @@ class SqsQueue:
                 with translated(f"messages of queue {self._address.name} could not be {done}"):
                     answer = await call(QueueUrl=self.url, Entries=list(waiting.values()))
             failed = answer.get("Failed") or ()
-            reasons = {one["Id"]: one for one in failed if not one.get("SenderFault")}
+            reasons = {one["Id"]: one for one in failed if not _is_hopeless(one)}
             for one in failed:
                 if one["Id"] not in reasons:
                     self._report(tickets[int(one["Id"])], one, done)
@@ -234,6 +239,10 @@ class SqsQueue:
             done,
             failure.get("Message") or failure.get("Code"),
         )
+
+
+def _is_hopeless(failure: Mapping[str, Any]) -> bool:
+    return bool(failure.get("SenderFault")) or failure.get("Code") in _HOPELESS
 
 
 async def open_queue(

@@ -111,7 +111,9 @@ def test_failure_records_name_the_range_with_seconds(clock: FakeClock) -> None:
 
 
 def test_it_is_a_stream(clock: FakeClock) -> None:
-    assert isinstance(make_source(clock, table="orders"), StreamSource)
+    source = make_source(clock, table="orders")
+    assert isinstance(source, StreamSource)
+    assert source.filter_payload == ("dynamodb", "refuse")
 
 
 def test_options() -> None:

@@ -129,7 +129,9 @@ def test_failure_records_name_the_range_with_milliseconds(clock: FakeClock) -> N
 
 
 def test_it_is_a_stream(clock: FakeClock) -> None:
-    assert isinstance(make_source(clock, stream="orders"), StreamSource)
+    source = make_source(clock, stream="orders")
+    assert isinstance(source, StreamSource)
+    assert source.filter_payload == ("data", "refuse")
 
 
 def test_options() -> None:

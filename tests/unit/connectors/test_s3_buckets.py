@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import logging
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,6 @@ from eventmesh_connectors.s3.bucket_events import BucketEventWriter, ListedObjec
 from eventmesh_connectors.s3.bucket_listing import BucketListingSource
 from eventmesh_connectors.s3.bucket_names import parse_bucket
 from eventmesh_connectors.s3.bucket_queue import BucketQueueSource
-from eventmesh_connectors.s3.events import EventWriter
 from eventmesh_connectors.s3.keys import KeyFilter
 from pydantic import ValidationError
 
@@ -78,7 +77,7 @@ def test_buckets_are_named_by_url_or_arn() -> None:
             parse_bucket(wrong)
     with pytest.raises(ValidationError, match="use the destination directory"):
         S3DestinationOptions.model_validate("./failed")
-    assert S3DestinationOptions.model_validate("s3://b/failed/").address == ("b", "failed/")
+    assert S3DestinationOptions.model_validate("s3://bkt/failed/").address == ("bkt", "failed/")
 
 
 def test_an_event_has_the_shape_of_the_directory_s() -> None:
@@ -99,7 +98,6 @@ def test_an_event_has_the_shape_of_the_directory_s() -> None:
     assert list(record["s3"]) == list(directory["s3"])
     assert list(record["s3"]["object"]) == list(directory["s3"]["object"])
     assert list(record["s3"]["bucket"]) == list(directory["s3"]["bucket"])
-    assert EventWriter.__doc__  # the directory's writer made the sample
 
     removed = json.loads(writer.removed(b"x", 1, MODIFIED))["Records"][0]
     assert removed["eventName"] == "ObjectRemoved:Delete"
@@ -174,8 +172,6 @@ class Bench:
 
     async def follow(self, seconds: float = 0.0, **settings: Any) -> None:
         """Run the source for a while."""
-        import asyncio
-
         options = {"bucket": "s3://photos", "list_interval": "10s"} | settings
         context = make_context(self.target, self.said, self.clock)
         source = BucketListingSource(S3Options.model_validate(options), context)
@@ -186,7 +182,6 @@ class Bench:
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert logging.getLogger("eventmesh.test.s3")
 
 
 @pytest.fixture

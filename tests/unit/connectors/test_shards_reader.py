@@ -183,7 +183,16 @@ async def test_latest_stays_where_it_was_when_its_iterator_expires(
     api.faults["get"].append(IteratorExpired("old"))
     assert await reader.read(10) == []
     assert ids(await reader.read(10)) == [6, 7]
-    assert api.found[-1] == ("a", Start("AT_TIMESTAMP", at=began))
+    assert api.found[-1] == ("a", Start("AT_TIMESTAMP", at=began - 1))
+
+
+async def test_latest_gives_all_that_comes_however_the_service_rounds_its_times(
+    api: MemoryShards, clock: FakeClock, watch: Watch
+) -> None:
+    reader = await opened(api, clock, watch, Start("LATEST"))
+    clock.step(-60)
+    api.put("a", 2)
+    assert ids(await reader.read(10)) == [1, 2]
 
 
 async def test_a_start_in_the_middle_of_a_second_is_kept(
@@ -213,6 +222,40 @@ async def test_iterators_that_are_always_refused_end_in_an_error_that_says_so(
     for _ in range(3):
         assert await reader.read(10) == []
     with pytest.raises(SourceUnavailable, match=r"shard a: every iterator is refused \(bogus\)"):
+        await reader.read(10)
+
+
+async def test_a_throttled_renewal_is_tried_again(
+    api: MemoryShards, clock: FakeClock, watch: Watch
+) -> None:
+    api.put("a", 2)
+    reader = await opened(api, clock, watch)
+    api.faults["get"].extend([IteratorExpired("old"), IteratorExpired("old")])
+    api.faults["find"].append(Throttled("slow"))
+    assert await reader.read(10) == []
+    reading = await started(clock, reader.read(10))
+    await clock.advance(2)
+    assert reading.result() == []
+    assert ids(await reader.read(10)) == [1, 2]
+
+
+async def test_a_shard_that_vanishes_with_its_iterator_is_exhausted(
+    api: MemoryShards, clock: FakeClock, watch: Watch
+) -> None:
+    reader = await opened(api, clock, watch)
+    api.faults["get"].append(IteratorExpired("old"))
+    del api.shards["a"]
+    assert await reader.read(10) == []
+    assert watch.gone == ["a"]
+
+
+async def test_a_position_trimmed_while_its_iterator_expired_is_told(
+    api: MemoryShards, clock: FakeClock, watch: Watch
+) -> None:
+    reader = await opened(api, clock, watch, Start("AFTER_SEQUENCE_NUMBER", "3"))
+    api.faults["get"].append(IteratorExpired("old"))
+    api.faults["find"].append(PositionExpired("trimmed"))
+    with pytest.raises(PositionExpired, match="trimmed"):
         await reader.read(10)
 
 

@@ -134,7 +134,7 @@ async def test_latest_opened_once_more_is_where_it_was(api: MemoryShards, clock:
     await clock.advance(60)
     api.put("a", 3)
     reader = await source.open_shard("a", None)
-    assert api.found[-1] == ("a", Start("AT_TIMESTAMP", at=began))
+    assert api.found[-1] == ("a", Start("AT_TIMESTAMP", at=began - 1))
     assert len(await reader.read(10)) == 3
 
 
@@ -147,18 +147,18 @@ async def test_latest_counts_from_the_start_for_a_shard_that_had_to_wait(
     began = clock.now()
     await clock.advance(30)
     await source.open_shard("a", None)
-    assert api.found == [("a", Start("AT_TIMESTAMP", at=began))]
+    assert api.found == [("a", Start("AT_TIMESTAMP", at=began - 1))]
 
 
 async def test_where_latest_began_is_a_position_too(api: MemoryShards, clock: FakeClock) -> None:
     api.add("a")
     options = {"starting_position": "latest"}
     reader = await source_of(api, clock, **options).open_shard("a", None)
-    assert reader.start_position == f"@{clock.now()}"
+    assert reader.start_position == f"@{clock.now() - 1}"
     began = clock.now()
     await clock.advance(60)
     await source_of(api, clock, **options).open_shard("a", reader.start_position)
-    assert api.found[-1] == ("a", Start("AT_TIMESTAMP", at=began))
+    assert api.found[-1] == ("a", Start("AT_TIMESTAMP", at=began - 1))
 
 
 async def test_a_position_that_is_none_is_told(api: MemoryShards, clock: FakeClock) -> None:

@@ -10,7 +10,12 @@ import pytest
 
 from eventmesh.connectors import Target
 from eventmesh.errors import SourceUnavailable
-from eventmesh.mappings.mapping import EventSourceMapping, MappingState, retry_delay
+from eventmesh.mappings.mapping import (
+    EventSourceMapping,
+    MappingState,
+    PushWork,
+    retry_delay,
+)
 from eventmesh.telemetry import SourceFailed, SourceReady, Telemetry, TelemetryEvent
 from eventmesh.testing import FakeClock
 
@@ -97,3 +102,41 @@ async def test_a_bug_in_a_source_ends_its_mapping_and_is_told(
 
 def test_delays_double_to_half_a_minute() -> None:
     assert [retry_delay(n, None) for n in (1, 2, 3, 6, 50)] == [1, 2, 4, 30, 30]
+
+
+async def test_a_push_source_is_paused_at_once_and_resumed(clock: FakeClock) -> None:
+    one, _ = mapping(clock)
+    source = Scripted(for_ever, for_ever)
+    one.start(PushWork(source, NO_TARGET))
+    await clock.advance(0)
+    one.announce("watching")
+    assert await one.pause(30)
+    assert one.state is MappingState.DISABLED
+    assert source.started == 1
+    one.resume()
+    await clock.advance(0)
+    assert (one.state, source.started) == (MappingState.CREATING, 2)
+    assert await one.stop(30)
+
+
+async def test_a_mapping_that_waits_to_be_run_again_stops_at_once(clock: FakeClock) -> None:
+    one, _ = mapping(clock)
+    source = Scripted(unavailable, for_ever)
+    one.start(PushWork(source, NO_TARGET))
+    await clock.advance(0)
+    assert one.state is MappingState.PROBLEM
+    assert await one.stop(30)
+    await clock.advance(10)
+    assert source.started == 1
+    assert await one.stop(30)
+
+
+async def test_readiness_is_told_when_it_changes(clock: FakeClock) -> None:
+    one, told = mapping(clock)
+    one.announce("polling")
+    one.announce("polling")
+    one.problem(SourceUnavailable("down"), 3.0)
+    assert (one.state, one.detail) == (MappingState.PROBLEM, "down")
+    one.announce("")
+    assert (one.state, one.detail) == (MappingState.ENABLED, "polling")
+    assert [type(event) for event in told] == [SourceReady, SourceFailed, SourceReady]

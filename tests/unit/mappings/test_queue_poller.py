@@ -429,3 +429,29 @@ async def _converges(groups: list[str], fails: list[set[int]], policy: MappingPo
         mine = [number for number in handled if groups[number] == name]
         assert mine == sorted(mine)
     assert json.dumps(one.bodies)
+
+
+class EagerQueue(MemoryQueue):
+    """A queue that hands out a group's messages while earlier ones are in flight."""
+
+    def _visible(self, limit: int) -> list[Any]:
+        now = self._clock.monotonic() + 0.0005
+        return [message for message in self.messages if message.visible_at <= now][:limit]
+
+
+async def test_what_came_behind_a_failed_message_of_its_group_goes_back_too(
+    clock: FakeClock,
+) -> None:
+    left = [True]
+
+    def fails_once(event: Any) -> None:
+        if left and left.pop():
+            raise ValueError
+
+    queue, one = EagerQueue(clock), Harness(clock, fails_once)
+    queue.put("a1", "a2", "a3", group="a")
+    one.start(queue, MappingPolicy(batch_size=1))
+    await one.run()
+    assert one.bodies == [["a1"], ["a1"], ["a2"], ["a3"]]
+    assert queue.messages == []
+    assert await one.stop()

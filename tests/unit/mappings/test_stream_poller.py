@@ -6,6 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from eventmesh.errors import SourceUnavailable, StateFull
 from eventmesh.mappings.mapping import MappingState
@@ -14,7 +16,7 @@ from eventmesh.mappings.stream_poller import StreamPoller
 from eventmesh.telemetry import BatchInvoked
 from eventmesh.testing import FakeClock
 from eventmesh.testing.sources import MemoryBrokerStream, MemoryStream
-from tests.unit.mappings.harness import Gate, Harness, failing_on, reporting
+from tests.unit.mappings.harness import Gate, Harness, failing_on, reporting, values_of
 
 
 def ok(event: object) -> None:
@@ -514,3 +516,70 @@ async def test_a_store_that_fails_pauses_the_shard(clock: FakeClock) -> None:
     assert one.bodies == [[1], [2]]
     assert await one.positions() == {"s": "1"}
     await one.stop()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_nothing_is_lost_and_keys_keep_their_order(data: st.DataObject) -> None:
+    """Random failures, stops and kills: every record is handled or given up, first successes of a
+    key in order."""
+    keys = data.draw(st.lists(st.sampled_from(["", "a", "b", "d"]), min_size=1, max_size=15))
+    fails = data.draw(st.lists(st.sets(st.integers(0, 14), max_size=3), max_size=15))
+    stops = data.draw(st.lists(st.sampled_from(["stop", "kill", "outage"]), max_size=3))
+    policy = MappingPolicy(
+        batch_size=data.draw(st.integers(1, 6)),
+        bisect=data.draw(st.booleans()),
+        report_failures=data.draw(st.booleans()),
+        maximum_retries=data.draw(st.sampled_from([-1, 1, 2])),
+        parallelization_factor=data.draw(st.integers(1, 3)),
+    )
+    asyncio.run(_converges(keys, fails, stops, policy))
+
+
+async def _converges(
+    keys: list[str], fails: list[set[int]], stops: list[str], policy: MappingPolicy
+) -> None:
+    clock, handled, left = FakeClock(), list[int](), list(fails)
+
+    def handle(event: Any) -> Any:
+        numbers = values_of(event)
+        bad = (left.pop(0) if left else set()) & set(numbers)
+        if bad and not policy.report_failures:
+            raise ValueError
+        first = min((numbers.index(b) for b in bad), default=len(numbers))
+        handled.extend(numbers[:first])
+        failed = [item["sequenceNumber"] for item in event["Records"][first:][:1]]
+        return {"batchItemFailures": [{"itemIdentifier": one} for one in failed]}
+
+    stream = MemoryStream(clock, "s")
+    for number, key in enumerate(keys):
+        stream.put("s", number, key=key)
+    one = Harness(clock, handle)
+    given_up = 0
+    for stop in [*stops, ""]:
+        one.start(stream, policy)
+        await one.run(0 if stop else 120)
+        if stop == "kill":
+            task = one.mapping.task
+            assert task is not None
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        elif stop == "outage":
+            stream.unavailable = SourceUnavailable("cut")
+            stream.hang_up()
+            await one.run(3)
+            stream.unavailable = None
+        assert await one.stop()
+        counts = one.host.counts
+        counts.check_pending(0)
+        given_up += counts.given_up
+        one = Harness(clock, handle, store=one.store)
+    ends = {c.shard: c.position for c in await one.store.checkpoints.load("m")}
+    assert ends == {"s": str(len(keys) - 1)}
+    if policy.maximum_retries == -1:
+        assert given_up == 0
+        assert set(handled) == set(range(len(keys)))
+    assert len(set(handled)) + given_up >= len(keys)
+    for key in ("a", "b", "d"):
+        firsts = list(dict.fromkeys(n for n in handled if keys[n] == key))
+        assert firsts == sorted(firsts)

@@ -108,6 +108,25 @@ def test_quiet_shows_problems_only() -> None:
     assert written[-1].endswith("m: away (again in 2 s)")
 
 
+def test_a_dead_letter_is_found_from_any_directory() -> None:
+    event = telemetry.EventFailed(
+        "f", "2255ada5-170b-4d84", "RetriesExhausted", 3, "ValueError", "no", "directory ./x"
+    )
+    written: list[str] = []
+    show = LogLines(
+        "human",
+        written.extend,
+        now=lambda: datetime(2026, 1, 2, 3, 4, 5),
+        file_option=" -f '/srv/my pictures/mappings.yaml'",
+    )
+    show(event)
+    assert written == [
+        "03:04:05 f              gave up after 3 attempts: RetriesExhausted",
+        "         recorded in: directory ./x",
+        "         look at it:  eventmesh dlq show 2255ada5 -f '/srv/my pictures/mappings.yaml'",
+    ]
+
+
 def test_seconds_are_short() -> None:
     event = telemetry.EventRetried("f", "id-1", 1, 0.0999775, "E", "m")
     assert lines("human", event)[0].endswith("attempt 1 failed, retry in 0.1 s  (id-1)")
