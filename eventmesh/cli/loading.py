@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -14,7 +16,8 @@ from eventmesh.cli.exit_codes import ExitCode
 from eventmesh.errors import ConfigError, EventMeshError, Problem
 
 if TYPE_CHECKING:
-    from eventmesh.config.loader import LoadedConfig
+    from eventmesh.config.loader import LoadedConfig, MappingConfig
+    from eventmesh.pulling import PullOptions
 
 DEFAULT_FILE = "mappings.yaml"
 
@@ -37,7 +40,11 @@ def load(file: Path) -> LoadedConfig:
     from eventmesh.config import loader
 
     options_for = partial(registry.options_for, base_directory=file.parent)
-    return loader.load(file, environ=os.environ, options_for=options_for)
+    config = loader.load(file, environ=os.environ, options_for=options_for)
+    found = list(_mapping_mistakes(config))
+    if found:
+        raise ConfigError(found)
+    return replace(config, warnings=(*config.warnings, *_mapping_traps(config)))
 
 
 def load_or_exit(file: Path) -> LoadedConfig:
@@ -49,6 +56,30 @@ def load_or_exit(file: Path) -> LoadedConfig:
     for warning in config.warnings:
         print_problem(warning, severity="warning")
     return config
+
+
+def _mapping_mistakes(config: LoadedConfig) -> Iterator[Problem]:
+    for mapping, options in _pulled(config):
+        from eventmesh.mappings.advice import mistakes
+
+        for text in mistakes(options):
+            yield Problem(str(config.path), mapping.line, 1, f"{mapping.name}: {text}")
+
+
+def _mapping_traps(config: LoadedConfig) -> Iterator[Problem]:
+    for mapping, options in _pulled(config):
+        from eventmesh.mappings.advice import traps
+
+        for text in traps(options, records_failures=mapping.on_failure is not None):
+            yield Problem(str(config.path), mapping.line, 1, f"{mapping.name}: {text}")
+
+
+def _pulled(config: LoadedConfig) -> Iterator[tuple[MappingConfig, PullOptions]]:
+    from eventmesh.pulling import PullOptions
+
+    for mapping in config.mappings:
+        if isinstance(mapping.options, PullOptions):
+            yield mapping, mapping.options
 
 
 def print_problem(problem: Problem, severity: str = "error") -> None:

@@ -12,11 +12,9 @@ from typing import Any
 MAX_ENVIRONMENT_BYTES = 4096
 
 _VARIABLE = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
+# the credentials, reserved on AWS for the function's role, are not: here nobody else sets them
 _RESERVED = frozenset(
     {
-        "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_SESSION_TOKEN",
         "AWS_REGION",
         "AWS_DEFAULT_REGION",
         "AWS_EXECUTION_ENV",

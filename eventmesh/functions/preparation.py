@@ -1,4 +1,4 @@
-"""From configured functions to functions ready to run: zips are unpacked once, below the state directory."""
+"""From configured functions to functions ready to run: zips are unpacked once."""
 
 from __future__ import annotations
 

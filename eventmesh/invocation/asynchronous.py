@@ -269,4 +269,3 @@ def _call(event: QueuedEvent) -> Call:
         client_context=event.client_context,
         trace_id=event.trace_id,
     )
-

@@ -36,6 +36,8 @@ _PROBLEMS = (
     telemetry.EventRetried,
     telemetry.EventFailed,
     telemetry.DeliveryFailed,
+    telemetry.BatchRetried,
+    telemetry.RecordsGivenUp,
 )
 
 
@@ -43,6 +45,10 @@ def printable(text: str) -> str:
     """`text` safe for a terminal and for one line of a log: control characters are shown as
     escapes."""
     return escape_controls(text)[:_LONGEST_LINE]
+
+
+#: one or more a batch, beside the invocation's own line: metrics count them, no line tells them
+_COUNTED_ONLY = (telemetry.RecordsRead, telemetry.BatchInvoked, telemetry.ShardProgressed)
 
 
 class LogLines:
@@ -69,7 +75,7 @@ class LogLines:
         self._render: Callable[[telemetry.TelemetryEvent], list[str]] = renderers[log_format]
 
     def __call__(self, event: telemetry.TelemetryEvent) -> None:
-        if self._only_problems and not _is_problem(event):
+        if isinstance(event, _COUNTED_ONLY) or self._only_problems and not _is_problem(event):
             return
         lines = self._render(event)
         if lines:
@@ -156,6 +162,13 @@ def _human_lines(event: telemetry.TelemetryEvent) -> list[str]:
             return _gave_up(event)
         case telemetry.InvocationThrottled(function, _, reason):
             return [f"{function:<14} THROTTLED  {reason}"]
+        case telemetry.BatchRetried(mapping, shard, records, attempts, delay):
+            place = f"{mapping} {shard}".rstrip()
+            tried = f"{records} records failed {attempts} times"
+            return [f"{place}: {tried}, again in {delay:.3g} s"]
+        case telemetry.RecordsGivenUp(mapping, shard, records, condition, _, sent_to):
+            place, where = f"{mapping} {shard}".rstrip(), sent_to or "nowhere: no on_failure is set"
+            return [f"{place}: {records} records given up: {condition}", f"recorded in: {where}"]
         case telemetry.SourceFailed(mapping, error, retry_seconds):
             again = "stopped" if retry_seconds is None else f"again in {retry_seconds:.3g} s"
             return [f"{mapping}: {_error_text(error)} ({again})"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from eventmesh import telemetry
+from eventmesh.observers.mapping_metrics import MappingMetrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900)
@@ -69,6 +70,7 @@ class Metrics:
             ["function", "destination"],
             registry=registry,
         )
+        self._mappings = MappingMetrics(registry)
         #: looking a metric up by its labels costs more than counting it
         self._ended: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self._sources = Gauge(
@@ -110,6 +112,8 @@ class Metrics:
                 self._sources.labels(mapping).set(1)
             case telemetry.SourceFailed(mapping):
                 self._sources.labels(mapping).set(0)
+            case _:
+                self._mappings(event)
 
     def _count_invocation(self, event: telemetry.InvocationEnded) -> None:
         key = (event.function, event.mode)

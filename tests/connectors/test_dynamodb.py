@@ -11,13 +11,13 @@ from typing import Any
 import boto3
 import orjson
 import pytest
-from eventmesh_connectors.dynamodb import DynamoDbOptions, DynamoDbSource
 
 from eventmesh.clock import SystemClock
 from eventmesh.errors import SourceUnavailable
 from eventmesh.pulling import ShardReader
 from eventmesh.records import Record
 from eventmesh.testing.source_contract import StreamSourceContract
+from eventmesh_connectors.dynamodb import DynamoDbOptions, DynamoDbSource
 from tests.servers import FaultProxy
 from tests.unit.connectors.recording_target import RecordingTarget, make_context
 

@@ -10,17 +10,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+
+from eventmesh.clock import SystemClock
+from eventmesh.connectors import InvocationResult, SourceContext
+from eventmesh.errors import DestinationError
+from eventmesh.http import HttpServer, Router
 from eventmesh_connectors.http import (
     HttpDestination,
     HttpDestinationOptions,
     HttpOptions,
     HttpSource,
 )
-
-from eventmesh.clock import SystemClock
-from eventmesh.connectors import InvocationResult, SourceContext
-from eventmesh.errors import DestinationError
-from eventmesh.http import HttpServer, Router
 
 
 class Echo:

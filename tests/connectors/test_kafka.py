@@ -17,6 +17,12 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.structs import TopicPartition
+
+from eventmesh.clock import SystemClock
+from eventmesh.connectors import SourceContext
+from eventmesh.errors import DestinationError, PositionExpired, SourceUnavailable
+from eventmesh.records import Record
+from eventmesh.testing.source_contract import Guarantees, StreamBench, StreamSourceContract
 from eventmesh_connectors.kafka import (
     KafkaDestination,
     KafkaDestinationOptions,
@@ -24,12 +30,6 @@ from eventmesh_connectors.kafka import (
     KafkaSource,
 )
 from eventmesh_connectors.kafka.reader import PartitionReader
-
-from eventmesh.clock import SystemClock
-from eventmesh.connectors import SourceContext
-from eventmesh.errors import DestinationError, PositionExpired, SourceUnavailable
-from eventmesh.records import Record
-from eventmesh.testing.source_contract import Guarantees, StreamBench, StreamSourceContract
 from tests.servers import FaultProxy, Server
 
 MakeTopic = Callable[..., Awaitable[str]]
@@ -470,6 +470,19 @@ async def test_members_come_and_go_without_loss_and_in_order(
         assert sorted(n for part in parts for n in part) == list(range(1000))
     assert set() in first.sets
     assert len(first.sets) >= 5
+
+
+async def test_a_handler_may_take_longer_than_the_session(
+    kafka_brokers: str, make_topic: MakeTopic, producer: AIOKafkaProducer
+) -> None:
+    topic = await make_topic()
+    await fill(producer, topic, 20)
+    engine = Engine(build(kafka_brokers, topic, group=f"g-{topic}"), 7.0)
+    run = asyncio.create_task(engine.run())
+    await until(lambda: len(engine.handled[f"{topic}-0"]) >= 20)
+    await engine.stop(run)
+    assert engine.handled == {f"{topic}-0": list(range(20))}
+    assert engine.sets == [{f"{topic}-0"}]
 
 
 async def test_a_rebalance_does_not_wait_for_ever_and_late_commits_do_no_harm(

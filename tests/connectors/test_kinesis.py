@@ -12,13 +12,13 @@ from typing import Any
 import boto3
 import orjson
 import pytest
-from eventmesh_connectors.kinesis import KinesisOptions, KinesisSource
 
 from eventmesh.clock import SystemClock
 from eventmesh.errors import PositionExpired, SourceExhausted, SourceUnavailable
 from eventmesh.pulling import ShardReader
 from eventmesh.records import Record
 from eventmesh.testing.source_contract import Guarantees, StreamSourceContract
+from eventmesh_connectors.kinesis import KinesisOptions, KinesisSource
 from tests.servers import FaultProxy
 from tests.unit.connectors.recording_target import RecordingTarget, make_context
 

@@ -14,17 +14,17 @@ from typing import Any
 
 import aio_pika
 import pytest
+
+from eventmesh.clock import SystemClock
+from eventmesh.connectors import SourceContext
+from eventmesh.errors import DestinationError, SourceUnavailable
+from eventmesh.records import Outcome, Record
 from eventmesh_connectors.rabbitmq import (
     RabbitMqDestination,
     RabbitMqDestinationOptions,
     RabbitMqOptions,
     RabbitMqSource,
 )
-
-from eventmesh.clock import SystemClock
-from eventmesh.connectors import SourceContext
-from eventmesh.errors import DestinationError, SourceUnavailable
-from eventmesh.records import Outcome, Record
 
 PATIENCE = 20.0
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from eventmesh_connectors.s3 import S3DestinationOptions, S3Options, connector
 
 from eventmesh.errors import DestinationError, SourceUnavailable
+from eventmesh_connectors.s3 import S3DestinationOptions, S3Options, connector
 from tests.connectors.aws_bench import called, make_context, new_name, until
 from tests.unit.connectors.recording_bucket_target import RecordingBucketTarget
 

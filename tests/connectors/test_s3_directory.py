@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
+
+from eventmesh.errors import ServiceError, SourceUnavailable, StateFull
 from eventmesh_connectors.s3 import S3Options, S3Source
 from eventmesh_connectors.s3 import source as source_module
 from eventmesh_connectors.s3.mounts import Mount
-
-from eventmesh.errors import ServiceError, SourceUnavailable, StateFull
 from tests.unit.connectors.recording_bucket_target import (
     Announcements,
     RecordingBucketTarget,

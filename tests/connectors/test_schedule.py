@@ -7,10 +7,9 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from eventmesh.clock import SystemClock
 from eventmesh_connectors.schedule import ScheduleOptions, ScheduleSource, timer
 from eventmesh_connectors.schedule.events import write_instant
-
-from eventmesh.clock import SystemClock
 from tests.unit.connectors.recording_target import RecordingTarget, make_context
 
 CLOCK = SystemClock()

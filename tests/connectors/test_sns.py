@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from eventmesh_connectors.sns import SnsDestination, SnsDestinationOptions
 
 from eventmesh.errors import DestinationError
+from eventmesh_connectors.sns import SnsDestination, SnsDestinationOptions
 from tests.connectors.aws_bench import called, new_name
 
 AWSClient = Callable[[str], Any]

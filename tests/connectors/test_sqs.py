@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
-from eventmesh_connectors.sqs import SqsDestination, SqsDestinationOptions, SqsOptions, SqsSource
 
 from eventmesh.errors import DestinationError, SourceUnavailable
 from eventmesh.records import Outcome, Record
+from eventmesh_connectors.sqs import SqsDestination, SqsDestinationOptions, SqsOptions, SqsSource
 from tests.connectors.aws_bench import called, make_context, new_name, until
 from tests.servers import FaultProxy
 

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import pytest_asyncio
-from eventmesh_connectors.sqs import SqsOptions, SqsSource
 
 from eventmesh.pulling import QueueSource
 from eventmesh.records import Record
 from eventmesh.testing.source_contract import Guarantees, QueueSourceContract
+from eventmesh_connectors.sqs import SqsOptions, SqsSource
 from tests.connectors.aws_bench import called, make_context, new_name
 from tests.servers import FaultProxy
 

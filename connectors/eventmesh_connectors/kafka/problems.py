@@ -38,8 +38,8 @@ def explain_unreachable(brokers: Sequence[str], error: Exception) -> str:
     if not isinstance(error, KafkaConnectionError) and isinstance(error, KafkaError):
         return f"{shown}: {explain(error)}"
     return (
-        f"no broker answers at {shown}: {error} (hint: check host, port, tls and sasl; the log "
-        "above may say which)"
+        f"no broker answers at {shown} (hint: check host, port, tls and sasl; the log line "
+        "'Unable connect to' says why)"
     )
 
 

@@ -36,6 +36,9 @@ class KafkaSource:
     `max_partition_fetch_bytes` (or one record batch, if that is larger) a partition.
     """
 
+    #: semantics 3.6: where value is no JSON, or a pattern asks for text, the rest of it counts
+    filter_payload = ("value", "ignore")
+
     def __init__(self, options: KafkaOptions, context: SourceContext) -> None:
         self._options = options
         self._context = context

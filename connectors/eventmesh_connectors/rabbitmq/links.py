@@ -109,7 +109,9 @@ def explain(address: BrokerAddress, error: BaseException | None) -> str:
         case ConnectionNotAllowed():
             return f"virtual host {address.virtual_host!r} cannot be used ({said})"
         case InvalidFrameError() if "Connection.OpenOk" in said:  # the client hides the reason
-            return f"virtual host {address.virtual_host!r} does not exist, or the user may not use it"
+            return (
+                f"virtual host {address.virtual_host!r} does not exist, or the user may not use it"
+            )
         case ChannelNotFoundEntity():
             return "it does not exist; create it, or set declare: true"
         case ChannelAccessRefused():

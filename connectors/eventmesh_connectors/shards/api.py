@@ -10,7 +10,6 @@ from typing import Literal, Protocol
 from eventmesh.records import Record
 from eventmesh_connectors.lineage import ListedShard
 
-
 _CLOCK_SKEW_SECONDS = 1.0
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
+
 from eventmesh_connectors.aws import AwsAccess
 
 ARN = "arn:aws:sqs:eu-west-1:123456789012:orders"

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from eventmesh_connectors.lineage import ListedShard
-from eventmesh_connectors.shards import Iterator, Listing, Page, ShardGone, Start
-
 from eventmesh.clock import Clock
 from eventmesh.errors import SourceUnavailable
 from eventmesh.records import Record
+from eventmesh_connectors.lineage import ListedShard
+from eventmesh_connectors.shards import Iterator, Listing, Page, ShardGone, Start
 
 ARN = "arn:aws:kinesis:us-east-1:000000000000:stream/orders"
 

@@ -6,11 +6,11 @@ import aiohttp
 import pytest
 from botocore import exceptions as botocore
 from botocore.parsers import ResponseParserError
+
+from eventmesh.errors import DestinationError, SourceUnavailable
 from eventmesh_connectors.aws import explain, translated
 from eventmesh_connectors.aws.faults import near_names
 from eventmesh_connectors.aws.messages import message_attributes, message_text
-
-from eventmesh.errors import DestinationError, SourceUnavailable
 from tests.unit.connectors.fake_aws import client_error
 
 

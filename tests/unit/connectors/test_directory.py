@@ -8,17 +8,17 @@ from pathlib import Path
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from eventmesh.errors import DestinationError
 from eventmesh_connectors.directory import (
     DirectoryDestination,
     DirectoryOptions,
     connector,
     file_stem,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from pydantic import ValidationError
-
-from eventmesh.errors import DestinationError
 
 ATTRIBUTES = {"RequestID": "6a1d-1", "DeliveryId": "6a1d-1-on_failure", "ErrorCode": "200"}
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import orjson
 import pytest
-from eventmesh_connectors.dynamodb import DynamoDbOptions, DynamoDbSource, connector
-from eventmesh_connectors.dynamodb.records import ChangeWriter
-from eventmesh_connectors.shards import Listing
 
 from eventmesh.pulling import StreamSource
 from eventmesh.records import Record
 from eventmesh.testing import FakeClock
+from eventmesh_connectors.dynamodb import DynamoDbOptions, DynamoDbSource, connector
+from eventmesh_connectors.dynamodb.records import ChangeWriter
+from eventmesh_connectors.shards import Listing
 from tests.unit.connectors.recording_target import RecordingTarget, make_context
 
 TABLE = "arn:aws:dynamodb:us-east-1:000000000000:table/orders"

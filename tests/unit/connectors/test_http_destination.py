@@ -9,12 +9,13 @@ import uuid
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from eventmesh_connectors.http import HttpDestinationOptions
 from eventmesh_connectors.http.addresses import choose_address, find_fault
 from eventmesh_connectors.http.destination import build_headers, describe_answer
 from eventmesh_connectors.http.posting import Answer
-from hypothesis import given
-from hypothesis import strategies as st
 
 PUBLIC = ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "2002:808:808::1", "64:ff9b::808:808"]
 PRIVATE = [

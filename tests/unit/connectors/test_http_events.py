@@ -7,12 +7,12 @@ import json
 from typing import Any
 
 import pytest
-from eventmesh_connectors.http.exchange import Arrival, RouteFacts
-from eventmesh_connectors.http.formats import FORMATS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventmesh.messages import HttpRequest
+from eventmesh_connectors.http.exchange import Arrival, RouteFacts
+from eventmesh_connectors.http.formats import FORMATS
 
 ARRIVAL = Arrival(1_583_348_638.39, "0d8f5c1e-9a3b-4a52-8f6e-2b1f6f1c7a11")
 TRACE = "Root=1-5e5ffb9e-0d8f5c1e9a3b4a528f6e2b1f"

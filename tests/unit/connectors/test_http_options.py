@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, ValidationError
+
 from eventmesh_connectors.http import HttpDestinationOptions, HttpOptions, connector
 from eventmesh_connectors.http.options import CorsOptions, WebhookOptions
 from eventmesh_connectors.http.source import largest_body, served_routes
-from pydantic import BaseModel, ValidationError
 
 HOOK = {"preset": "github", "secret": "s3cret-canary"}
 

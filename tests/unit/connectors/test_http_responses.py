@@ -6,14 +6,14 @@ import json
 from typing import Any
 
 import pytest
-from eventmesh_connectors.http.exchange import Arrival, RouteFacts
-from eventmesh_connectors.http.formats import FORMATS
-from eventmesh_connectors.http.responses import MalformedResponse, compact
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventmesh.connectors import InvocationResult
 from eventmesh.messages import HttpRequest, HttpResponse
+from eventmesh_connectors.http.exchange import Arrival, RouteFacts
+from eventmesh_connectors.http.formats import FORMATS
+from eventmesh_connectors.http.responses import MalformedResponse, compact
 
 ARRIVAL = Arrival(1.0, "id")
 JSON = ("content-type", "application/json")

@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from eventmesh_connectors.http import HttpOptions, HttpSource
 
 from eventmesh.connectors import InvocationResult, SourceContext
 from eventmesh.errors import (
@@ -27,6 +26,7 @@ from eventmesh.errors import (
 from eventmesh.messages import HttpRequest, HttpResponse, HttpRoute
 from eventmesh.testing import FakeClock
 from eventmesh.testing.clock import settle
+from eventmesh_connectors.http import HttpOptions, HttpSource
 
 
 class Registry:

@@ -8,11 +8,11 @@ import hmac
 from typing import Any
 
 import pytest
+
+from eventmesh.messages import HttpRequest
 from eventmesh_connectors.http.authentication import ApiKeys, WebhookGuard
 from eventmesh_connectors.http.options import WebhookOptions
 from eventmesh_connectors.http.webhooks import DeliveryMemory, find_challenge
-
-from eventmesh.messages import HttpRequest
 
 NOW = 1_700_000_000
 BODY = b'{"a": 1}\xff'

@@ -8,6 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
 import pytest
+
+from eventmesh.connectors import SourceContext
+from eventmesh.errors import PositionExpired, SourceUnavailable
+from eventmesh.testing import FakeClock
 from eventmesh_connectors.kafka import KafkaOptions, KafkaSource
 from eventmesh_connectors.kafka.assignment import Assignment
 from eventmesh_connectors.kafka.client import (
@@ -21,10 +25,6 @@ from eventmesh_connectors.kafka.commits import Commits
 from eventmesh_connectors.kafka.member import Member
 from eventmesh_connectors.kafka.reader import PartitionReader, find_start
 from eventmesh_connectors.kafka.samples import SampleMessage
-
-from eventmesh.connectors import SourceContext
-from eventmesh.errors import PositionExpired, SourceUnavailable
-from eventmesh.testing import FakeClock
 
 ONE, TWO = ("t", 0), ("t", 1)
 log = logging.getLogger("test.kafka")

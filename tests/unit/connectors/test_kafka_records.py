@@ -7,6 +7,11 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eventmesh.mappings.responses import canonical_identifier, failed_indexes
+from eventmesh.records import Record
 from eventmesh_connectors.kafka import connector
 from eventmesh_connectors.kafka.records import (
     EnvelopeWriter,
@@ -15,11 +20,6 @@ from eventmesh_connectors.kafka.records import (
     read_fields,
 )
 from eventmesh_connectors.kafka.samples import SampleMessage as Message
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from eventmesh.mappings.responses import canonical_identifier, failed_indexes
-from eventmesh.records import Record
 
 ARN = "arn:aws:kafka:us-east-1:1:cluster/c/1"
 

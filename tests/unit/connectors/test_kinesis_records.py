@@ -7,9 +7,6 @@ from typing import Any
 
 import orjson
 import pytest
-from eventmesh_connectors.kinesis import KinesisOptions, KinesisSource, connector
-from eventmesh_connectors.kinesis.records import KinesisWriter, kinesis_fields
-from eventmesh_connectors.shards import Listing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +14,9 @@ from eventmesh.connectors import Options
 from eventmesh.pulling import StreamSource
 from eventmesh.records import Record
 from eventmesh.testing import FakeClock
+from eventmesh_connectors.kinesis import KinesisOptions, KinesisSource, connector
+from eventmesh_connectors.kinesis.records import KinesisWriter, kinesis_fields
+from eventmesh_connectors.shards import Listing
 from tests.unit.connectors.recording_target import RecordingTarget, make_context
 
 ARN = "arn:aws:kinesis:us-east-1:000000000000:stream/orders"

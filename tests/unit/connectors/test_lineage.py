@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from eventmesh_connectors.lineage import Ancestry, ListedShard, is_before, living_family
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from eventmesh_connectors.lineage import Ancestry, ListedShard, is_before, living_family
 
 
 def shard(name: str, *parents: str, closed: bool = False) -> ListedShard:

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from aiormq.abc import DeliveredMessage
-from eventmesh_connectors.rabbitmq import events, samples
-from eventmesh_connectors.rabbitmq.addresses import parse_address
 from hypothesis import given
 from hypothesis import strategies as st
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
+
+from eventmesh_connectors.rabbitmq import events, samples
+from eventmesh_connectors.rabbitmq.addresses import parse_address
 
 ARN = "arn:aws:mq:us-east-1:000000000000:broker:b:b-1"
 NOW = 1_700_000_000.0

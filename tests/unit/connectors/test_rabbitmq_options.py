@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from eventmesh_connectors.rabbitmq import RabbitMqDestinationOptions, RabbitMqOptions
-from eventmesh_connectors.rabbitmq.acknowledgements import count_covered
-from eventmesh_connectors.rabbitmq.addresses import parse_address
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+
+from eventmesh_connectors.rabbitmq import RabbitMqDestinationOptions, RabbitMqOptions
+from eventmesh_connectors.rabbitmq.acknowledgements import count_covered
+from eventmesh_connectors.rabbitmq.addresses import parse_address
 
 
 def options(**settings: Any) -> RabbitMqOptions:

@@ -8,6 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
+
+from eventmesh.errors import SourceUnavailable, StateFull
+from eventmesh.testing import FakeClock
+from eventmesh.testing.clock import settle
 from eventmesh_connectors.s3 import S3DestinationOptions, S3Options, S3Source, connector
 from eventmesh_connectors.s3 import bucket_listing as listing_module
 from eventmesh_connectors.s3.bucket_catalogue import BucketCatalogue, load_bucket_catalogue
@@ -17,11 +22,6 @@ from eventmesh_connectors.s3.bucket_listing import BucketListingSource
 from eventmesh_connectors.s3.bucket_names import parse_bucket
 from eventmesh_connectors.s3.bucket_queue import BucketQueueSource
 from eventmesh_connectors.s3.keys import KeyFilter
-from pydantic import ValidationError
-
-from eventmesh.errors import SourceUnavailable, StateFull
-from eventmesh.testing import FakeClock
-from eventmesh.testing.clock import settle
 from tests.unit.connectors.fake_aws import FakeClient, Opening, client_error
 from tests.unit.connectors.recording_bucket_target import (
     Announcements,

@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from eventmesh_connectors.s3.catalogue import (
     UNREAD,
     Catalogue,
@@ -23,8 +26,6 @@ from eventmesh_connectors.s3.catalogue import (
     stamp_of,
 )
 from eventmesh_connectors.s3.keys import KeyFilter
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 ALL = KeyFilter()
 stamps = st.integers(0, 3).map(lambda number: bytes([number]) * 24)

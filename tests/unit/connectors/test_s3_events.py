@@ -7,11 +7,12 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from eventmesh_connectors.s3 import connector
 from eventmesh_connectors.s3.catalogue import Catalogue, Change, ChangeKind, parse_position
 from eventmesh_connectors.s3.events import EventWriter, format_time, wanted_kinds
-from hypothesis import given
-from hypothesis import strategies as st
 
 NOW = 1_711_032_638.511
 ENTRY = parse_position("2a-5-17becbd8f1c53fc0-0cc175b9c0f1b6a831c399e269772661")

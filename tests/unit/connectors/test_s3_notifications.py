@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+
 from eventmesh_connectors.s3.bucket_notifications import (
     NotificationFilter,
     read_records,

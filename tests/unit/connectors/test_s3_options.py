@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eventmesh_connectors.s3 import S3DestinationOptions, S3Options, connector
-from eventmesh_connectors.s3.keys import KeyFilter, decode_key, encode_key, parse_filter
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
+
+from eventmesh_connectors.s3 import S3DestinationOptions, S3Options, connector
+from eventmesh_connectors.s3.keys import KeyFilter, decode_key, encode_key, parse_filter
 
 
 def options(**settings: Any) -> S3Options:

@@ -13,14 +13,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+
+from eventmesh.errors import StateFull
+from eventmesh.testing import FakeClock
 from eventmesh_connectors.s3 import S3Options, S3Source, hints
 from eventmesh_connectors.s3.catalogue import UNREAD, Catalogue, ChangeKind, Listing, stamp_of
 from eventmesh_connectors.s3.examiner import Examiner, OpenBucket
 from eventmesh_connectors.s3.files import BucketDirectory, OpenFile, Stopped, Writers
 from eventmesh_connectors.s3.hints import Hints
-
-from eventmesh.errors import StateFull
-from eventmesh.testing import FakeClock
 from tests.unit.connectors.recording_bucket_target import (
     Announcements,
     RecordingBucketTarget,

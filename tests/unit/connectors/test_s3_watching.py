@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventmesh.testing import FakeClock
 from eventmesh_connectors.s3 import hints
 from eventmesh_connectors.s3.hints import Hints, WatchesExhausted
 from eventmesh_connectors.s3.keys import KeyFilter
 from eventmesh_connectors.s3.mounts import Mount, is_remote, remote_mount
 from eventmesh_connectors.s3.tree import BucketGone, walk
 from eventmesh_connectors.s3.waiting import WaitingFiles
-from hypothesis import given
-from hypothesis import strategies as st
-
-from eventmesh.testing import FakeClock
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
 

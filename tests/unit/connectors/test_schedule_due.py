@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from eventmesh_connectors.schedule.due import (
     Decision,
     FiringRules,
@@ -15,8 +18,6 @@ from eventmesh_connectors.schedule.due import (
 )
 from eventmesh_connectors.schedule.expression import parse_expression
 from eventmesh_connectors.schedule.slots import Timetable
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from eventmesh_connectors.schedule.cron import CronExpression
 from eventmesh_connectors.schedule.expression import (
     AtExpression,

@@ -10,10 +10,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from pydantic import ValidationError
+
 from eventmesh_connectors.schedule import ScheduleOptions, connector
 from eventmesh_connectors.schedule.announcement import describe_duration, describe_next
 from eventmesh_connectors.schedule.events import EventWriter, read_instant, rule_arn, write_instant
-from pydantic import ValidationError
 
 MONDAY = "cron(0 6 ? * MON *)"
 

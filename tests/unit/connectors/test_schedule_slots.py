@@ -8,10 +8,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from eventmesh_connectors.schedule.expression import Expression, parse_expression
-from eventmesh_connectors.schedule.slots import Timetable, last_until, next_after
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
+
+from eventmesh_connectors.schedule.expression import Expression, parse_expression
+from eventmesh_connectors.schedule.slots import Timetable, last_until, next_after
 
 ZURICH = ZoneInfo("Europe/Zurich")
 NEW_YORK = ZoneInfo("America/New_York")

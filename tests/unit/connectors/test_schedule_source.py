@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from eventmesh_connectors.schedule import ScheduleOptions, ScheduleSource, timer
 
 from eventmesh.errors import ServiceError, StateFull
 from eventmesh.testing import FakeClock
 from eventmesh.testing.clock import settle
+from eventmesh_connectors.schedule import ScheduleOptions, ScheduleSource, timer
 from tests.unit.connectors.recording_target import Announcements, RecordingTarget, make_context
 
 MINUTELY = "cron(* * * * ? *)"

@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
+
+from eventmesh.errors import PositionExpired, SourceUnavailable
 from eventmesh_connectors.shards import IteratorExpired, ShardGone, Throttled, signals
 from eventmesh_connectors.shards.faults import answered_at
 from eventmesh_connectors.shards.pages import region_of, take_plain
-
-from eventmesh.errors import PositionExpired, SourceUnavailable
 
 
 def refused(code: str) -> ClientError:

@@ -8,14 +8,14 @@ from random import Random
 from typing import Any
 
 import pytest
-from eventmesh_connectors.shards import IteratorExpired, Pace, SequenceReader, Start, Throttled
-from eventmesh_connectors.shards.reader import Place, backoff
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eventmesh.errors import PositionExpired, SourceExhausted, SourceUnavailable
 from eventmesh.records import Record
 from eventmesh.testing import FakeClock
+from eventmesh_connectors.shards import IteratorExpired, Pace, SequenceReader, Start, Throttled
+from eventmesh_connectors.shards.reader import Place, backoff
 from tests.unit.connectors.memory_shards import MemoryShards
 
 TRIM = Start("TRIM_HORIZON")

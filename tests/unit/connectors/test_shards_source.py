@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import pytest
-from eventmesh_connectors.shards import Pace, ShardedSource, ShardGone, Start, Throttled
 
 from eventmesh.errors import PositionExpired, SourceExhausted, SourceUnavailable
 from eventmesh.pulling import StreamOptions
 from eventmesh.testing import FakeClock
+from eventmesh_connectors.shards import Pace, ShardedSource, ShardGone, Start, Throttled
 from tests.unit.connectors.memory_shards import ARN, MemoryShards
 from tests.unit.connectors.recording_target import RecordingTarget, make_context
 

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from eventmesh_connectors.sqs import connector
-from eventmesh_connectors.sqs.events import RecordWriter, describe_batch, join_records, read_fields
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventmesh_connectors.sqs import connector
+from eventmesh_connectors.sqs.events import RecordWriter, describe_batch, join_records, read_fields
 from tests.unit.connectors.fake_aws import ARN, message
 
 NOW = 1_700_000_000.5

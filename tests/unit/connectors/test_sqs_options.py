@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
+
 from eventmesh_connectors.aws_access import AwsAccess, is_emulator
 from eventmesh_connectors.queue_address import QueueAddress, parse_queue, queue_access
 from eventmesh_connectors.sns import SnsDestinationOptions
 from eventmesh_connectors.sqs import SqsDestinationOptions, SqsOptions
 from eventmesh_connectors.sqs.source import asked_visibility
-from pydantic import ValidationError
 
 
 def problem(kind: Any = SqsOptions, **settings: Any) -> str:

@@ -7,10 +7,6 @@ import logging
 from typing import Any
 
 import pytest
-from eventmesh_connectors.aws import AwsAccess
-from eventmesh_connectors.sqs import SqsDestination, SqsDestinationOptions, SqsOptions, SqsSource
-from eventmesh_connectors.sqs import destination as destination_module
-from eventmesh_connectors.sqs import queue as queue_module
 
 from eventmesh.connectors import SourceContext
 from eventmesh.errors import DestinationError, SourceUnavailable
@@ -18,6 +14,10 @@ from eventmesh.pulling import Extendable, QueueSource
 from eventmesh.records import Outcome, Record
 from eventmesh.testing import FakeClock
 from eventmesh.testing.clock import settle
+from eventmesh_connectors.aws import AwsAccess
+from eventmesh_connectors.sqs import SqsDestination, SqsDestinationOptions, SqsOptions, SqsSource
+from eventmesh_connectors.sqs import destination as destination_module
+from eventmesh_connectors.sqs import queue as queue_module
 from tests.unit.connectors.fake_aws import URL, FakeClient, FakeSqs, Opening, message
 from tests.unit.connectors.recording_bucket_target import Announcements, NoRoutes
 

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+
+from eventmesh.errors import PositionExpired, SourceUnavailable
+from eventmesh.testing import FakeClock
 from eventmesh_connectors.aws import AwsClient
 from eventmesh_connectors.dynamodb.api import DynamoDbApi
 from eventmesh_connectors.dynamodb.options import DynamoDbOptions
@@ -14,9 +17,6 @@ from eventmesh_connectors.kinesis.api import KinesisApi
 from eventmesh_connectors.kinesis.options import KinesisOptions
 from eventmesh_connectors.lineage import ListedShard
 from eventmesh_connectors.shards import IteratorExpired, Start, Throttled
-
-from eventmesh.errors import PositionExpired, SourceUnavailable
-from eventmesh.testing import FakeClock
 from tests.unit.connectors.recording_target import RecordingTarget, make_context
 
 STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/orders"

@@ -136,3 +136,21 @@ def test_a_source_error_without_text_is_named() -> None:
     event = telemetry.SourceFailed("m", KeyError(), None)
     assert lines("human", event) == ["03:04:05 m: KeyError (stopped)"]
     assert orjson.loads(lines("json", event)[0])["error"] == "KeyError"
+
+
+def test_a_batch_that_fails_and_one_that_is_given_up_are_told() -> None:
+    retried = telemetry.BatchRetried("w/sqs:q", "", 10, 2, 1.5)
+    given_up = telemetry.RecordsGivenUp("c/kinesis:s", "shard-0", 1, "RecordAgeExceeded", 3, "")
+    assert lines("human", retried, given_up) == [
+        "03:04:05 w/sqs:q: 10 records failed 2 times, again in 1.5 s",
+        "03:04:05 c/kinesis:s shard-0: 1 records given up: RecordAgeExceeded",
+        "         recorded in: nowhere: no on_failure is set",
+    ]
+
+
+@pytest.mark.parametrize("log_format", ["human", "json", "lambda"])
+def test_what_only_metrics_count_makes_no_line(log_format: Format) -> None:
+    read = telemetry.RecordsRead("w/sqs:q", "", 10, 0)
+    invoked = telemetry.BatchInvoked("w/sqs:q", "", 10, 10, "size", 99, 1, "ok")
+    progressed = telemetry.ShardProgressed("c/kinesis:s", "shard-0", "1", 0.1, 0)
+    assert lines(log_format, read, invoked, progressed) == []

@@ -40,3 +40,37 @@ def test_events_become_metrics_without_labels_from_outside() -> None:
     ):
         assert line in text
     assert "Evil" not in text
+
+
+def test_mappings_are_counted_by_shard_and_outcome() -> None:
+    metrics = Metrics()
+    for event in (
+        telemetry.RecordsRead("m", "s0", 12, 2),
+        telemetry.BatchInvoked("m", "s0", 10, 4, "window", 999, 1, "partial"),
+        telemetry.BatchInvoked("m", "s0", 6, 6, "window", 666, 2, "ok"),
+        telemetry.BatchRetried("m", "s0", 6, 1, 1.0),
+        telemetry.BatchBisected("m", "s0", 6),
+        telemetry.RecordsGivenUp("m", "s0", 1, "RetryAttemptsExhausted", 3, "directory ./bad"),
+        telemetry.RecordsReturned("m", "s0", 2, "stopping"),
+        telemetry.ShardProgressed("m", "s0", "17", 2.5, 3),
+        telemetry.ShardProgressed("m", "s1", "17", 9.5, 3),
+        telemetry.ShardClosed("m", "s1", "finished"),
+        telemetry.ShardClosed("m", "s2", "cancelled"),
+    ):
+        metrics(event)
+    text = metrics.render().decode()
+    for line in (
+        'eventmesh_polled_events_total{mapping="m"} 12.0',
+        'eventmesh_filtered_out_events_total{mapping="m"} 2.0',
+        'eventmesh_invoked_events_total{mapping="m",outcome="partial"} 10.0',
+        'eventmesh_invoked_events_total{mapping="m",outcome="ok"} 6.0',
+        'eventmesh_batches_total{fill_reason="window",mapping="m"} 1.0',
+        'eventmesh_batch_retries_total{mapping="m"} 1.0',
+        'eventmesh_batch_bisections_total{mapping="m"} 1.0',
+        'eventmesh_dropped_events_total{condition="RetryAttemptsExhausted",mapping="m"} 1.0',
+        'eventmesh_on_failure_destination_events_total{mapping="m"} 1.0',
+        'eventmesh_returned_events_total{mapping="m",reason="stopping"} 2.0',
+        'eventmesh_iterator_age_seconds{mapping="m",shard="s0"} 2.5',
+    ):
+        assert line in text
+    assert 'shard="s1"' not in text
