@@ -32,3 +32,5 @@ class Outcome:
 
     record: Record
     succeeded: bool
+    #: False for records given back without an attempt (the engine stops): nothing failed
+    attempted: bool = True

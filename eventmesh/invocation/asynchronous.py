@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from eventmesh import tasks
+from eventmesh import failpoints, tasks
 from eventmesh.clock import Clock
 from eventmesh.connectors import InvocationResult
 from eventmesh.errors import InvocationError, ResourceNotFound, StateError
@@ -176,7 +176,9 @@ class AsyncQueue:
         settlement = await self._outcome(event)
         while True:
             try:
+                failpoints.reach("before_settle")
                 await self._store.settle([settlement], Durability.NORMAL)
+                failpoints.reach("after_settle")
                 break
             except StateError as error:
                 logger.error("%s: an outcome waits for the state: %s", lane.function, error)
@@ -199,7 +201,9 @@ class AsyncQueue:
         if retry.too_old(event, function.asynchronous, now):
             return self._give_up(function, retry.GiveUp(event, retry.EVENT_AGE_EXCEEDED), None)
         try:
+            failpoints.reach("before_invoke")
             result = await self._invoker.invoke(_call(event))
+            failpoints.reach("after_invoke")
         except Exception as error:
             if not isinstance(error, InvocationError):
                 logger.exception("%s: eventmesh itself failed; the event waits", event.function)

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from eventmesh import failpoints
 from eventmesh.clock import Clock
 from eventmesh.connectors import Destination
 from eventmesh.errors import StateError
@@ -76,7 +77,9 @@ class Relay:
     async def _deliver(self, delivery: Delivery) -> None:
         try:
             destination = await self._find(delivery.function, delivery.destination)
+            failpoints.reach("before_delivery")
             await destination.send(delivery.payload, delivery.attributes)
+            failpoints.reach("after_delivery")
         except Exception as error:
             await self._postpone(delivery, error)
             return

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
 
+from eventmesh import failpoints
 from eventmesh.clock import Clock
 from eventmesh.connectors import InvocationResult
 from eventmesh.errors import InvocationError, TooManyRequests
@@ -131,7 +132,9 @@ class PollerHost:
 
     async def attempt(self, policy: MappingPolicy, asked: Asked) -> Attempted:
         """Make one attempt and judge it. Cancelling kills the handler."""
+        failpoints.reach("before_invoke")
         attempted = await self._invoke(policy, asked)
+        failpoints.reach("after_invoke")
         count = len(asked.records)
         handled = 0 if attempted.is_throttled else count - len(attempted.failed)
         self.telemetry.emit(

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from eventmesh import tasks
+from eventmesh import failpoints, tasks
 from eventmesh.errors import SourceExhausted, SourceUnavailable
 from eventmesh.mappings.batcher import Batch, Batcher
 from eventmesh.mappings.claims import insist
@@ -124,6 +124,7 @@ class QueuePoller:
                 self._works(bool(records))
                 check(BOUNDED, len(records) <= limit, f"{len(records)} of {limit} records")
                 if records:
+                    failpoints.reach("after_fetch")
                     self._take_in(records)
                 else:
                     await self._clock.sleep(0)
@@ -277,11 +278,13 @@ class QueuePoller:
     # giving back
 
     async def _settle(self, outcomes: Sequence[Outcome]) -> None:
+        failpoints.reach("before_settle")
         await insist(
             partial(self._source.settle, outcomes),
             f"settling for {self._host.mapping}",
             self._clock,
         )
+        failpoints.reach("after_settle")
 
     def _gathered(self) -> list[Record]:
         """Take out what waits in memory and is in no batch."""
@@ -292,7 +295,7 @@ class QueuePoller:
     async def _give_back(self, records: Sequence[Record], reason: str) -> None:
         if records:
             self._host.returned("", len(records), reason)
-            await self._settle([Outcome(record, False) for record in records])
+            await self._settle([Outcome(record, False, attempted=False) for record in records])
 
     async def _abandon(self) -> None:
         """After a kill: give back, without insisting, whatever is not settled."""

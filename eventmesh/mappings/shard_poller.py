@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from zlib import crc32
 
-from eventmesh import tasks
+from eventmesh import failpoints, tasks
 from eventmesh.mappings.attempts import (
     PAYLOAD_SIZE_EXCEEDED,
     BatchAttempts,
@@ -361,7 +361,9 @@ class ShardPoller:
             new = Progress(position, self.state(), finished, tuple(deliveries))
             if new == stored:
                 return
+            failpoints.reach("before_checkpoint")
             await self.claim.save(new)
+            failpoints.reach("after_checkpoint")
             self._saved_at = self.clock.monotonic()
         if deliveries:
             self.host.wake_relay()

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+from eventmesh import failpoints
 from eventmesh.errors import PositionExpired, SourceExhausted, SourceUnavailable
 from eventmesh.mappings.host import PollerHost
 from eventmesh.mappings.mapping import retry_delay
@@ -65,6 +66,7 @@ class ShardReading:
                     self._failures = 0
                     self._host.reporter.announce("")
                 if records:
+                    failpoints.reach("after_fetch")
                     self._position = records[-1].position
                     await intake.take_in(records)
                 else:

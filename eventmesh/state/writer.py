@@ -17,6 +17,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from eventmesh import failpoints
 from eventmesh.state.contract import QueuedEvent
 from eventmesh.state.event_rows import insert_events
 from eventmesh.state.faults import explain, is_fsync_failure, is_storage_fault, unsynced
@@ -150,9 +151,14 @@ class GroupWriter:
         self._set_synced(any(write.synced for write in group))
         connection.execute("BEGIN IMMEDIATE")
         try:
-            insert_events(connection, [event for write in group for event in write.events])
+            events = [event for write in group for event in write.events]
+            insert_events(connection, events)
             results = [write.work(connection) if write.work else None for write in group]
+            if events:
+                failpoints.reach("accepted_before_commit")
             connection.execute("COMMIT")
+            if events:
+                failpoints.reach("accepted_after_commit")
         except BaseException as error:
             self._broken = is_fsync_failure(error)
             # SQLite itself has rolled back after some errors

@@ -122,6 +122,8 @@ class MemoryQueue(_Failing):
                 continue  # a stale handle: someone else has it now
             if outcome.succeeded:
                 self.messages.remove(message)
+            elif not outcome.attempted:
+                message.visible_at = self._clock.monotonic()
             elif self._release_seconds is not None:
                 message.visible_at = self._clock.monotonic() + self._release_seconds
         self._changed.set()

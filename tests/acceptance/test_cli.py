@@ -519,8 +519,8 @@ def test_the_installed_connectors(project: Path) -> None:
     for name in ("directory", "http", "s3", "schedule"):
         assert re.search(rf"^{name}  +(source|destination)", listed, re.MULTILINE)
     rows = json.loads(cli(project, "connectors", "--json").stdout)
-    assert {"name": "s3", "roles": "source"}.items() <= next(
-        row for row in rows if row["name"] == "s3"
+    assert {"name": "schedule", "roles": "source"}.items() <= next(
+        row for row in rows if row["name"] == "schedule"
     ).items()
     assert {row["distribution"] for row in rows} == {"eventmesh"}
 

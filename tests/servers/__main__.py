@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.servers.cache import cache_root
-from tests.servers.catalogue import RECIPES, exports, recipe_named
+from tests.servers.catalogue import RECIPES, exports, program_exports, recipe_named
 from tests.servers.recipe import MissingTool, StartFailed, Unavailable
 from tests.servers.session import keep_for_others, kept_runs, put, server
 
@@ -49,13 +49,15 @@ def _install_one(name: str) -> int:
 
 
 def start_servers(names: Sequence[str]) -> int:
-    """Start `names`, say how to point the tests at them, and keep them until Ctrl-C."""
+    """Start `names`, say how to point the tests and the examples at them, and keep them until Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         for name in names:
             # The variables mean "given from outside"; here the outside is us.
             os.environ.pop(recipe_named(name).variable, None)
-            print(exports([(name, server(name).address)]), end="", flush=True)
+            address = server(name).address
+            lines = exports([(name, address)]) + program_exports(name, address)
+            print(lines, end="", flush=True)
         keep_for_others()
         print("# running until Ctrl-C", file=sys.stderr, flush=True)
         while True:

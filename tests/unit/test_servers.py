@@ -13,7 +13,7 @@ import pytest
 
 from tests.servers import aws, kafka, queues
 from tests.servers.cache import build_once, cache_root, entry_name, is_complete
-from tests.servers.catalogue import RECIPES, exports, recipe_named
+from tests.servers.catalogue import RECIPES, exports, program_exports, recipe_named
 from tests.servers.installers import PINS, pom
 from tests.servers.probes import brokers_in, metadata_request
 from tests.servers.processes import (
@@ -62,6 +62,12 @@ def test_exports_are_shell_lines() -> None:
         "export EVENTMESH_TEST_KAFKA_BROKERS=127.0.0.1:1\n"
         "export EVENTMESH_TEST_RABBITMQ_URL=amqp://guest:guest@127.0.0.1:2/\n"
     )
+
+
+def test_programs_are_pointed_at_a_server_by_their_own_variables() -> None:
+    address = "http://127.0.0.1:4566"
+    assert program_exports("localstack", address) == f"export AWS_ENDPOINT_URL={address}\n"
+    assert program_exports("activemq", "127.0.0.1:1") == ""
 
 
 @pytest.mark.parametrize("name", ["localstack", "ministack", "moto", "tansu"])

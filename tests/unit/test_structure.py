@@ -14,13 +14,14 @@ import eventmesh
 
 ROOT = Path(__file__).parents[2]
 GROUND = {
-    "errors", "clock", "units", "messages", "connectors", "pulling", "records", "tasks",
-    "telemetry",
+    "errors", "clock", "units", "messages", "connectors", "failpoints", "pulling", "records",
+    "tasks", "telemetry",
 }  # fmt: skip
 #: room or module -> what it may import of eventmesh, besides itself
 MAY_IMPORT = {
     "errors": set(),
     "clock": set(),
+    "failpoints": set(),
     "tasks": set(),
     "units": set(),
     "messages": set(),

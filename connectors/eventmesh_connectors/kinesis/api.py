@@ -10,7 +10,7 @@ from typing import Any
 from eventmesh.connectors import SourceContext
 from eventmesh.errors import PositionExpired, SourceUnavailable
 from eventmesh_connectors.aws import AwsClient, open_client, translated
-from eventmesh_connectors.aws.access import is_emulator
+from eventmesh_connectors.aws_access import is_emulator
 from eventmesh_connectors.kinesis.options import KinesisOptions
 from eventmesh_connectors.kinesis.records import KinesisWriter
 from eventmesh_connectors.lineage import ListedShard

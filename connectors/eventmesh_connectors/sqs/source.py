@@ -50,15 +50,21 @@ class SqsSource:
 
     async def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Delete what succeeded. What failed comes again after its visibility timeout (semantics
-        5.3), or at once with `release_failed`."""
+        5.3), or at once with `release_failed`; what was not attempted, at once."""
         queue = await self._open()
         tickets = [_ticket(outcome.record) for outcome in outcomes if outcome.succeeded]
         work: list[Coroutine[Any, Any, None]] = [queue.delete(tickets)] if tickets else []
-        if self._options.release_failed and len(tickets) < len(outcomes):
-            failed = [_ticket(outcome.record) for outcome in outcomes if not outcome.succeeded]
-            work.append(queue.hide(failed, 0))
+        at_once = self._options.release_failed
+        released = [
+            _ticket(outcome.record)
+            for outcome in outcomes
+            if not outcome.succeeded and (at_once or not outcome.attempted)
+        ]
+        if released:
+            work.append(queue.hide(released, 0))
         if len(work) == 1:
             await work[0]
+        if len(work) < 2:
             return
         for result in await asyncio.gather(*work, return_exceptions=True):
             if isinstance(result, BaseException):

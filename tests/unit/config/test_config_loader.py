@@ -369,7 +369,17 @@ def test_mistakes_in_env(problem: One, variable: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["PATH", "TZ", "PYTHONPATH", "AWS_LAMBDA_EXEC_WRAPPER", "AWS_XRAY_X"]
+    "name",
+    [
+        "PATH",
+        "TZ",
+        "PYTHONPATH",
+        "AWS_LAMBDA_EXEC_WRAPPER",
+        "AWS_XRAY_X",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+    ],
 )
 def test_env_names_that_may_be_set(loaded, name: str) -> None:
     environment = (

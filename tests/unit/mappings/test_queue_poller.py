@@ -455,3 +455,15 @@ async def test_what_came_behind_a_failed_message_of_its_group_goes_back_too(
     assert one.bodies == [["a1"], ["a1"], ["a2"], ["a3"]]
     assert queue.messages == []
     assert await one.stop()
+
+
+async def test_what_was_not_attempted_at_stop_is_free_at_once(clock: FakeClock) -> None:
+    queue = MemoryQueue(clock, release_seconds=None)
+    one = Harness(clock, ok)
+    queue.put("a")
+    one.start(queue, MappingPolicy(batch_size=10, window_seconds=60))
+    await one.run(1)
+    assert one.bodies == []
+    assert await one.stop()
+    again = await queue.receive(10)
+    assert [record.id for record in again] == [message.id for message in queue.messages]
