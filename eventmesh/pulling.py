@@ -182,6 +182,18 @@ class ShardReader(Protocol):
 
 
 @runtime_checkable
+class HasStart(Protocol):
+    """Optional for shard readers opened without a position: where they begin, as a position.
+
+    The engine stores it, so that `latest` means the same moment after a restart before the first
+    record.
+    """
+
+    #: a position that `open_shard` takes; "" when the starting position says it all
+    start_position: str
+
+
+@runtime_checkable
 class StreamSource(PullSource, Protocol):
     """A stream: ordered shards with a position each."""
 

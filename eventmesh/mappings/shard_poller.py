@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from zlib import crc32
 
@@ -150,6 +150,12 @@ class ShardPoller:
         await ShardReading(self.shard, position, self.source, self.host).run(self)
         self.exhausted = True
         self._wake_lanes()
+
+    async def begin(self, position: str) -> None:
+        """Remember where the shard begins, so that a restart begins there too."""
+        async with self._saving:
+            if self.claim.progress.position is None:
+                await self.claim.save(replace(self.claim.progress, position=position))
 
     async def room(self) -> int:
         """How many records may be read; waits while too many are in memory (invariant I12)."""

@@ -10,7 +10,7 @@ from eventmesh import failpoints
 from eventmesh.errors import PositionExpired, SourceExhausted, SourceUnavailable
 from eventmesh.mappings.host import PollerHost
 from eventmesh.mappings.mapping import retry_delay
-from eventmesh.pulling import StreamSource
+from eventmesh.pulling import HasStart, StreamSource
 from eventmesh.records import Record
 
 logger = logging.getLogger("eventmesh.mappings")
@@ -18,6 +18,10 @@ logger = logging.getLogger("eventmesh.mappings")
 
 class Intake(Protocol):
     """Where records go."""
+
+    async def begin(self, position: str) -> None:
+        """The shard is read from here on; nothing of it was read before."""
+        ...
 
     async def room(self) -> int:
         """Wait until records can be taken; how many."""
@@ -60,6 +64,9 @@ class ShardReading:
     async def _read(self, intake: Intake) -> None:
         reader = await self._source.open_shard(self._shard, self._position)
         try:
+            if self._position is None and isinstance(reader, HasStart) and reader.start_position:
+                self._position = reader.start_position
+                await intake.begin(self._position)
             while True:
                 records = await reader.read(await intake.room())
                 if self._failures:

@@ -311,7 +311,10 @@ class MemoryStream(_Failing):
         index = self._starting_index(target) if position is None else int(position) + 1
         if position is not None and index < target.trimmed:
             raise PositionExpired(f"records before {target.trimmed} are gone")
-        return MemoryShardReader(self, target, max(index, target.trimmed))
+        reader = MemoryShardReader(self, target, max(index, target.trimmed))
+        if position is None and self._start != "trim_horizon":
+            reader.start_position = str(index - 1)
+        return reader
 
     def fields(self, record: Record) -> Mapping[str, Any]:
         fields: Mapping[str, Any] = orjson.loads(record.event)
@@ -361,6 +364,7 @@ class MemoryShardReader:
         self._stream = stream
         self._shard = shard
         self._index = index
+        self.start_position = ""
 
     async def read(self, limit: int) -> Sequence[Record]:
         shard = self._shard

@@ -49,7 +49,7 @@ def _install_one(name: str) -> int:
 
 
 def start_servers(names: Sequence[str]) -> int:
-    """Start `names`, say how to point the tests and the examples at them, and keep them until Ctrl-C."""
+    """Start `names`, say how tests and examples are pointed at them, keep them until Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         for name in names:

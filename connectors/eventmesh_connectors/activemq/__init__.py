@@ -1,5 +1,5 @@
-"""ActiveMQ Classic over STOMP: queues whose messages invoke functions, and that payloads are sent to
-(semantics 7.1, 7.3)."""
+"""ActiveMQ Classic over STOMP: queues whose messages invoke functions, and that payloads are sent
+to (semantics 7.1, 7.3)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One subscription on one connection: messages come into a buffer, and are settled one by one.
 
-A failed message is tried again here, as ActiveMQ's own client does: its NACK does not give a message
-back, it makes a dead letter of it.
+A failed message is tried again here, as ActiveMQ's own client does: its NACK does not give a
+message back, it makes a dead letter of it.
 """
 
 from __future__ import annotations
@@ -49,9 +49,8 @@ class QueueConsumer:
         self._link = link
         headers = {"activemq.prefetchSize": str(self._options.prefetch_count)}
         path = queue_path(self._options.queue)
-        subscribe = link.frames.subscribe
         await link.write(
-            partial(_with_receipt, subscribe, path, _SUBSCRIPTION, "client-individual", headers)
+            partial(link.frames.subscribe, path, _SUBSCRIPTION, "client-individual", headers)
         )
 
     async def take(self, limit: int) -> list[Message]:
@@ -99,12 +98,6 @@ class QueueConsumer:
         self._lost = (self._link.lost if self._link is not None else None) or "the link was closed"
         self._waiting.clear()
         self._arrived.set()
-
-
-def _with_receipt(
-    subscribe: object, path: str, id_: str, ack: str, headers: dict[str, str], *, receipt: str
-) -> None:
-    subscribe(path, id_, ack, {**headers, "receipt": receipt})  # type: ignore[operator]
 
 
 def unavailable(options: ActiveMqOptions, doing: str, why: object) -> SourceUnavailable:

@@ -6,16 +6,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
-import stomp  # type: ignore[import-untyped]
+import stomp
 
 from eventmesh_connectors.activemq.options import BrokerAddress, BrokerOptions
 
 ANSWER_SECONDS = 20.0
 _CLOSE_SECONDS = 5.0
+#: without the wait for stomp.py's thread that the connection's own has, which knows no limit
+_DISCONNECT = stomp.protocol.Protocol12.disconnect
 #: a broker that is silent for 1.5 of them is given up
 _HEARTBEAT_MILLISECONDS = 10_000
 
@@ -117,11 +120,13 @@ class StompLink:
         if self.lost is None:
             try:
                 async with asyncio.timeout(_CLOSE_SECONDS):
-                    await self.write(self._connection.disconnect)
+                    await self.write(partial(_DISCONNECT, self._connection))
             except (LinkLost, TimeoutError):
                 pass
         self.lose("the connection was closed")
-        self._threads.submit(self._connection.transport.disconnect_socket)
+        # in a thread of its own: a write that hangs ends with its socket
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._connection.transport.disconnect_socket)
         self._threads.shutdown(wait=False)
 
     def note_receipt(self, receipt: str) -> None:
@@ -159,7 +164,7 @@ class StompLink:
             self.lose(f"no answer within {ANSWER_SECONDS:g} s")
             raise LinkLost(self.lost) from None
         except (stomp.exception.StompException, OSError) as error:
-            self.lose(str(error) or "connection refused; is ActiveMQ's STOMP listener there?")
+            self.lose(str(error) or "no connection; is ActiveMQ's STOMP listener there?")
             raise LinkLost(self.lost) from error
         finally:
             self._receipts.pop(receipt, None)

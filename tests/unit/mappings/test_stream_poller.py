@@ -150,6 +150,24 @@ async def test_after_a_restart_it_goes_on_where_it_was(clock: FakeClock) -> None
     await two.stop()
 
 
+async def test_latest_is_the_moment_of_the_first_start_also_after_a_restart(
+    clock: FakeClock,
+) -> None:
+    stream, one = MemoryStream(clock, "s", starting_position="latest"), Harness(clock, ok)
+    stream.put("s", "old")
+    one.start(stream, MappingPolicy())
+    await one.run()
+    await one.stop()
+    assert await one.positions() == {"s": "0"}
+    stream.put("s", "while stopped")
+    stream._watched = False  # a new engine sees the stream for the first time
+    two = Harness(clock, ok, store=one.store)
+    two.start(stream, MappingPolicy())
+    await two.run()
+    assert two.bodies == [["while stopped"]]
+    await two.stop()
+
+
 async def test_a_graceful_stop_waits_for_the_handler_and_repeats_nothing(clock: FakeClock) -> None:
     gate = Gate()
     stream, one = MemoryStream(clock, "s"), Harness(clock, gate)

@@ -1,0 +1,24 @@
+"""The sources under test by name. An adapter is `reset`, `produce` (which says what is
+acknowledged) and `failed`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.crash.adapters.contract import Adapter, Site
+from tests.crash.adapters.directory import DirectoryAdapter
+from tests.crash.adapters.http_async import HttpAsyncAdapter
+from tests.crash.adapters.kafka import KafkaAdapter
+from tests.crash.adapters.kinesis import KinesisAdapter
+from tests.crash.adapters.rabbitmq import RabbitMqAdapter
+from tests.crash.adapters.sqs import FifoAdapter, SqsAdapter
+
+ADAPTERS: dict[str, Callable[[Site], Adapter]] = {
+    "http-async": HttpAsyncAdapter,
+    "directory": DirectoryAdapter,
+    "kinesis": KinesisAdapter,
+    "kafka": KafkaAdapter,
+    "rabbitmq": RabbitMqAdapter,
+    "sqs": SqsAdapter,
+    "sqs-fifo": FifoAdapter,
+}

@@ -1,0 +1,55 @@
+"""What is done to the engine and its source, drawn from a seed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+FAILPOINTS = {
+    "stream": (
+        "after_fetch", "before_invoke", "after_invoke", "before_checkpoint", "after_checkpoint",
+        "before_delivery", "after_delivery",
+    ),
+    "queue": (
+        "after_fetch", "before_invoke", "after_invoke", "before_settle", "after_settle",
+        "before_delivery", "after_delivery",
+    ),
+    "push": (
+        "accepted_before_commit", "accepted_after_commit", "before_invoke", "after_invoke",
+        "before_settle", "after_settle", "before_delivery", "after_delivery",
+    ),
+}  # fmt: skip
+SHORTEST_LIFE, LONGEST_LIFE = 0.06, 0.9
+LONGEST_PASSAGE = 40
+
+
+@dataclass(frozen=True)
+class Life:
+    """One life of the engine: how it ends, and what happens meanwhile."""
+
+    #: "kill", "failpoint", "term"
+    end: str
+    #: `name:n`, where that is the end
+    failpoint: str
+    #: seconds until the end, from its start or from its first delivery
+    seconds: float
+    #: whether it is let come to its first delivery
+    works: bool
+    #: "", "pause", "cut", "drop", "restart", "reshard"
+    trouble: str
+
+
+def draw(random: Random, kind: str, troubles: Sequence[str], ends: Sequence[str]) -> Life:
+    """The next life. `ends` are drawn from evenly, so that a name may come several times."""
+    end = random.choice(list(ends))
+    failpoint = ""
+    if end == "failpoint":
+        failpoint = f"{random.choice(FAILPOINTS[kind])}:{random.randint(1, LONGEST_PASSAGE)}"
+    return Life(
+        end=end,
+        failpoint=failpoint,
+        seconds=random.uniform(SHORTEST_LIFE, LONGEST_LIFE),
+        works=random.random() < 0.6,
+        trouble=random.choice(list(troubles)) if troubles and random.random() < 0.15 else "",
+    )
