@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?= -n 2
 
-.PHONY: demo test unit lint types bench lock clean
+.PHONY: demo test unit lint types bench crash lock clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.demo  ## install, start the thumbnail pipeline, say what to try
@@ -32,6 +32,9 @@ types: $(VENV)/.dev
 
 bench: $(VENV)/.dev  ## side by side with peers; prints ratios of medians
 	$(BIN)/python -m benchmarks
+
+crash: $(VENV)/.dev  ## kill the engine hundreds of times, source by source; SOURCE=kafka KILLS=300
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m tests.crash $(if $(SOURCE),--source $(SOURCE)) --kills $(or $(KILLS),300)
 
 lock: $(VENV)/.dev  ## pin every dependency again, with hashes
 	scripts/lock $(BIN)/uv

@@ -613,6 +613,7 @@ async def test_payloads_become_records(kafka_brokers: str, make_topic: MakeTopic
     ]
 
 
+@pytest.mark.usefixtures("apache")
 async def test_what_the_broker_refuses_is_an_error_and_the_next_one_goes_through(
     kafka_brokers: str, make_topic: MakeTopic
 ) -> None:

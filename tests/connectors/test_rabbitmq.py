@@ -14,17 +14,22 @@ from typing import Any
 
 import aio_pika
 import pytest
+import pytest_asyncio
+from yarl import URL
 
 from eventmesh.clock import SystemClock
 from eventmesh.connectors import SourceContext
 from eventmesh.errors import DestinationError, SourceUnavailable
+from eventmesh.pulling import QueueSource
 from eventmesh.records import Outcome, Record
+from eventmesh.testing.source_contract import Guarantees, QueueSourceContract
 from eventmesh_connectors.rabbitmq import (
     RabbitMqDestination,
     RabbitMqDestinationOptions,
     RabbitMqOptions,
     RabbitMqSource,
 )
+from tests.servers import FaultProxy
 
 PATIENCE = 20.0
 
@@ -207,7 +212,6 @@ async def test_failed_messages_are_held_for_a_while(broker: Broker) -> None:
     source = broker.source(requeue_delay=0.5)
     await broker.put(b"a")
     records = await receive(source, 1)
-    source.envelope(records)
     await settle(source, records, 0)
     await assert_nothing_comes(source)
     assert data((await receive(source, 1))[0]) == b"a"
@@ -235,13 +239,13 @@ async def test_failed_messages_go_to_the_dead_letter_exchange(broker: Broker) ->
     await destination.send(b"1", {})
     await destination.send(b"2", {})
     records = await waiting
-    source.envelope(records[:2])
-    await settle(source, records, 1, 2)
+    await source.settle([Outcome(records[2], False, attempted=False)])
+    await settle(source, records[:2], 1)
     letter = await dead.get(timeout=PATIENCE, fail=False)
     assert letter is not None
     assert letter.body == b"1"
     assert letter.headers["x-first-death-reason"] == "rejected"
-    # the third was never in an event: it is given back, not dead-lettered
+    # the third was not attempted: it is given back, not dead-lettered
     assert [data(record) for record in await receive(source, 1)] == [b"2"]
     assert await dead.get(no_ack=True, fail=False) is None
     for queue in (name, dead.name):
@@ -291,7 +295,6 @@ async def test_close_gives_back_what_is_not_settled(broker: Broker) -> None:
     await broker.put(*(b"%d" % i for i in range(20)))
     source = broker.source(requeue_delay=60)
     records = await receive(source, 10)
-    source.envelope(records)
     await settle(source, records[:5], 4)  # one is held back for a minute
     await source.close()
     await broker.settled_at(16)
@@ -457,3 +460,33 @@ async def test_a_broker_that_falls_silent_is_given_up(
     again = await receive(source, 2)
     await settle(source, records)
     assert {data(record) for record in again} == {b"a", b"b"}
+
+
+class RabbitMqBench:
+    """The broker's queue, whose sources reach it through a proxy."""
+
+    def __init__(self, broker: Broker, proxy: FaultProxy) -> None:
+        self.broker, self.proxy = broker, proxy
+
+    async def open_source(self) -> QueueSource:
+        return self.broker.source(url=f"amqp://guest:guest@{self.proxy.address}/")
+
+    async def produce(self, values: Sequence[str], group: str = "") -> None:
+        await self.broker.put(*(value.encode() for value in values))
+
+    def value(self, record: Record) -> str:
+        return data(record).decode()
+
+    async def cut(self, reachable: bool) -> None:
+        await asyncio.to_thread(self.proxy.heal if reachable else self.proxy.cut)
+
+
+class TestContract(QueueSourceContract):
+    guarantees = Guarantees(returns_on_close=True)
+
+    @pytest_asyncio.fixture
+    async def bench(self, broker: Broker) -> AsyncIterator[RabbitMqBench]:
+        port = URL(broker.url).port
+        assert port is not None
+        with FaultProxy(port) as proxy:
+            yield RabbitMqBench(broker, proxy)

@@ -21,7 +21,8 @@ FAILPOINTS = {
     ),
 }  # fmt: skip
 SHORTEST_LIFE, LONGEST_LIFE = 0.06, 0.9
-LONGEST_PASSAGE = 40
+#: the last passage at which a point kills; deliveries are rare
+LAST_PASSAGE, LAST_DELIVERY = 40, 2
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ def draw(random: Random, kind: str, troubles: Sequence[str], ends: Sequence[str]
     end = random.choice(list(ends))
     failpoint = ""
     if end == "failpoint":
-        failpoint = f"{random.choice(FAILPOINTS[kind])}:{random.randint(1, LONGEST_PASSAGE)}"
+        name = random.choice(FAILPOINTS[kind])
+        last = LAST_DELIVERY if name.endswith("delivery") else LAST_PASSAGE
+        failpoint = f"{name}:{random.randint(1, last)}"
     return Life(
         end=end,
         failpoint=failpoint,

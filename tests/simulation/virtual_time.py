@@ -163,9 +163,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         for call in self.missed:
             self.timeline.put_ready(call)
         self.missed = []
-        for task in sorted(asyncio.all_tasks(self), key=hash):
-            task.cancel()
-        while any(not task.done() for task in asyncio.all_tasks(self)):
+        while alive := sorted(asyncio.all_tasks(self), key=hash):
+            for task in alive:
+                task.cancel()
             self.timeline.run_ready()
         self.is_dead = True
 

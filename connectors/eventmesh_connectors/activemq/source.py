@@ -14,14 +14,12 @@ from eventmesh_connectors.activemq.consumer import Message, QueueConsumer, open_
 from eventmesh_connectors.activemq.options import ActiveMqOptions
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(frozen=True, slots=True)
 class Delivery:
-    """A record's handle: the consumer it came from, its message there, and whether it ever was in
-    an event."""
+    """A record's handle: the consumer it came from, and its message there."""
 
     consumer: QueueConsumer
     message: Message
-    offered: bool = False
 
 
 @dataclass(slots=True)
@@ -80,8 +78,6 @@ class ActiveMqSource:
 
     def envelope(self, records: Sequence[Record]) -> bytes:
         """`{"eventSource": "aws:mq", ...}` (semantics 7.1)."""
-        for record in records:
-            record.handle.offered = True
         return self._writer.join(records)
 
     def fields(self, record: Record) -> Mapping[str, Any]:
@@ -127,8 +123,8 @@ class ActiveMqSource:
 def sort_outcomes(
     outcomes: Sequence[Outcome], maximum_redeliveries: int
 ) -> dict[QueueConsumer, Settlement]:
-    """What becomes of each message, by consumer. Counts the failures of those that were in an
-    event; the others are handed out again as they are."""
+    """What becomes of each message, by consumer. Counts the failures of those that were attempted;
+    the others are handed out again as they are."""
     found: dict[QueueConsumer, Settlement] = {}
     for outcome in outcomes:
         delivery: Delivery = outcome.record.handle
@@ -137,8 +133,8 @@ def sort_outcomes(
         if outcome.succeeded:
             settlement.done.append(message)
             continue
-        message.failures += delivery.offered
-        if not delivery.offered:
+        message.failures += outcome.attempted
+        if not outcome.attempted:
             settlement.untouched.append(message)
         elif message.failures > maximum_redeliveries >= 0:
             settlement.dead.append(message)

@@ -15,14 +15,12 @@ from eventmesh_connectors.rabbitmq.consumer import QueueConsumer, open_consumer
 from eventmesh_connectors.rabbitmq.options import RabbitMqOptions
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(frozen=True, slots=True)
 class Delivery:
-    """A record's handle: the consumer it came from, its tag there, and whether it ever was in an
-    event."""
+    """A record's handle: the consumer it came from, and its tag there."""
 
     consumer: QueueConsumer
     tag: int
-    offered: bool = False
 
 
 @dataclass(slots=True)
@@ -31,7 +29,7 @@ class Settlement:
 
     succeeded: set[int] = field(default_factory=set)
     failed: list[int] = field(default_factory=list)
-    #: given back without having been in an event: never dead-lettered
+    #: given back without an attempt: at once, and never dead-lettered
     untouched: list[int] = field(default_factory=list)
 
 
@@ -76,8 +74,6 @@ class RabbitMqSource:
 
     def envelope(self, records: Sequence[Record]) -> bytes:
         """`{"eventSource": "aws:rmq", ...}` (semantics 7.2)."""
-        for record in records:
-            record.handle.offered = True
         return self._writer.join(records)
 
     def fields(self, record: Record) -> Mapping[str, Any]:
@@ -148,7 +144,7 @@ def _sort(outcomes: Sequence[Outcome]) -> dict[QueueConsumer, Settlement]:
         settlement = sorted_.setdefault(delivery.consumer, Settlement())
         if outcome.succeeded:
             settlement.succeeded.add(delivery.tag)
-        elif delivery.offered:
+        elif outcome.attempted:
             settlement.failed.append(delivery.tag)
         else:
             settlement.untouched.append(delivery.tag)

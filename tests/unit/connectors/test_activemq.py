@@ -146,11 +146,10 @@ def test_mistakes_are_refused(settings: dict[str, Any]) -> None:
 def test_what_becomes_of_messages() -> None:
     consumer = QueueConsumer(ActiveMqOptions(queue="q"))
 
-    def outcome(failures: int, succeeded: bool, offered: bool = True) -> Outcome:
+    def outcome(failures: int, succeeded: bool, attempted: bool = True) -> Outcome:
         message = Message({}, b"", failures)
-        return Outcome(
-            Record("m", b"", 0.0, handle=Delivery(consumer, message, offered)), succeeded
-        )
+        record = Record("m", b"", 0.0, handle=Delivery(consumer, message))
+        return Outcome(record, succeeded, attempted)
 
     outcomes = [outcome(0, True), outcome(0, False), outcome(5, False), outcome(5, False, False)]
     messages = [one.record.handle.message for one in outcomes]
