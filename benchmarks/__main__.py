@@ -10,7 +10,17 @@ import sys
 import time
 from collections.abc import Callable
 
-from benchmarks import accept, burst, cold_start, invoke, memory
+from benchmarks import (
+    accept,
+    back_pressure,
+    burst,
+    cold_start,
+    invoke,
+    memory,
+    pull_kafka,
+    pull_kinesis,
+    pull_sqs,
+)
 from benchmarks.figures import Findings, render_table
 
 BENCHMARKS: dict[str, Callable[[], Findings]] = {
@@ -19,6 +29,10 @@ BENCHMARKS: dict[str, Callable[[], Findings]] = {
     "accept": accept.run,
     "burst": burst.run,
     "memory": memory.run,
+    "pull_kafka": pull_kafka.run,
+    "pull_sqs": pull_sqs.run,
+    "pull_kinesis": pull_kinesis.run,
+    "back_pressure": back_pressure.run,
 }
 
 

@@ -18,14 +18,26 @@ from benchmarks.load import Request
 
 #: aws-sam-cli for the emulator's binary alone, hence nothing of what it needs itself
 PINNED = (
+    "aiokafka==0.14.0",
+    "annotated-types==0.8.0",
+    "anyio==4.16.0",
+    "async-timeout==5.0.1",
     "asyncinotify==4.4.4",
     "aws-sam-cli==1.170.0",
     "awslambdaric==4.2.2",
     "click==8.5.1",
+    "fast-depends==3.0.9",
+    "faststream==0.7.8",
     "h11==0.16.0",
     "httptools==0.9.0",
+    "idna==3.20",
+    "packaging==26.3",
+    "pydantic==2.14.3",
+    "pydantic-core==2.50.4",
     "simplejson==4.3.0",
     "snapshot-restore-py==1.0.0",
+    "typing-extensions==4.16.0",
+    "typing-inspection==0.4.5",
     "uvicorn==0.54.0",
 )
 _VENV = ROOT / ".venv-peers"

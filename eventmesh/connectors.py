@@ -48,6 +48,11 @@ class Options(BaseModel):
         """
         raise NotImplementedError
 
+    @property
+    def served_routes(self) -> Sequence[tuple[str, str]]:
+        """Methods and path patterns the source will serve on the one HTTP server, for checking."""
+        return ()
+
     def resolved(self, base_directory: Path) -> Options:
         """These options with relative paths taken from `base_directory` (where mappings.yaml
         lies)."""

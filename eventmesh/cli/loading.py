@@ -41,7 +41,7 @@ def load(file: Path) -> LoadedConfig:
 
     options_for = partial(registry.options_for, base_directory=file.parent)
     config = loader.load(file, environ=os.environ, options_for=options_for)
-    found = list(_mapping_mistakes(config))
+    found = [*_mapping_mistakes(config), *_route_conflicts(config)]
     if found:
         raise ConfigError(found)
     return replace(config, warnings=(*config.warnings, *_mapping_traps(config)))
@@ -64,6 +64,23 @@ def _mapping_mistakes(config: LoadedConfig) -> Iterator[Problem]:
 
         for text in mistakes(options):
             yield Problem(str(config.path), mapping.line, 1, f"{mapping.name}: {text}")
+
+
+def _route_conflicts(config: LoadedConfig) -> Iterator[Problem]:
+    """Routes that the HTTP server would refuse: reserved for the engine, or served twice."""
+    from eventmesh.http.router import Router
+    from eventmesh.messages import HttpResponse, HttpRoute
+
+    async def nobody(request: object) -> HttpResponse:
+        return HttpResponse(404)
+
+    router = Router()
+    for mapping in config.mappings:
+        for method, path in mapping.options.served_routes:
+            try:
+                router.add(HttpRoute(method, path, nobody, lambda request: 0))
+            except ValueError as error:
+                yield Problem(str(config.path), mapping.line, 1, f"{mapping.name}: {error}")
 
 
 def _mapping_traps(config: LoadedConfig) -> Iterator[Problem]:

@@ -171,6 +171,7 @@ class InlinePool:
             self._clock.monotonic() - began, runtime.peak_memory_kb() // 1024, init_seconds
         )
         call.pour(log)
+        self._presence.restore()
         return self._conclude(function, request_id, outcome, figures, log)
 
     async def provision(self, function: Function) -> None:
@@ -201,7 +202,7 @@ class InlinePool:
         async with self._loading:
             loaded = self._loaded.get(key)
             if loaded is None or loaded.function != function:
-                self._presence.enter()
+                self._presence.enter(await asyncio.to_thread(os.getcwd))
                 loop = asyncio.get_running_loop()
                 loaded = await asyncio.to_thread(self._load_now, function, loop)
                 if loaded.failure is None:
@@ -343,8 +344,10 @@ class _Presence:
         self._path: list[str] = []
         self._handler = _LogHandler()
         self._breakpoint: Any = None
+        self._directory = ""
+        self._umask = 0
 
-    def enter(self) -> None:
+    def enter(self, directory: str) -> None:
         if self._captures:
             return
         self._environment, self._path = dict(os.environ), list(sys.path)
@@ -354,6 +357,13 @@ class _Presence:
             setattr(sys, name, capture)
         logging.getLogger().addHandler(self._handler)
         self._breakpoint, sys.breakpointhook = sys.breakpointhook, self._break
+        self._directory, self._umask = directory, os.umask(0o077)
+        os.umask(self._umask)
+
+    def restore(self) -> None:
+        """After each call: the engine writes files too, and means its own directory and mode."""
+        os.umask(self._umask)
+        os.chdir(self._directory)
 
     def leave(self) -> None:
         if not self._captures:

@@ -11,7 +11,7 @@ from typing import Protocol
 from eventmesh import tasks
 from eventmesh.clock import Clock
 from eventmesh.connectors import PushSource, Target
-from eventmesh.errors import SourceUnavailable
+from eventmesh.errors import ConnectorError, SourceUnavailable
 from eventmesh.telemetry import SourceFailed, SourceReady, Telemetry
 
 logger = logging.getLogger("eventmesh.mappings")
@@ -186,6 +186,10 @@ class EventSourceMapping:
                 delay = retry_delay(self._failures, error.retry_after_seconds)
                 self._report(MappingState.PROBLEM, error, delay)
                 await self._clock.sleep(delay)
+            except ConnectorError as error:
+                logger.error("%s stops: %s", self.name, error)
+                self._report(MappingState.FAILED, error, None)
+                return
             except Exception as error:
                 logger.exception("%s stops: a bug in its connector '%s'", self.name, self.connector)
                 self._report(MappingState.FAILED, error, None)

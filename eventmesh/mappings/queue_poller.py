@@ -242,10 +242,12 @@ class QueuePoller:
         records, returned = batch.records, verdict.returned
         failed_groups = {records[i].key for i in returned if records[i].key}
         followers = self._groups.take(failed_groups)
-        outcomes = [Outcome(r, i not in returned) for i, r in enumerate(records)]
+        # cut off by the stop is not failed: a queue that counts failures must not count it
+        tried = not self._stopping.is_set()
+        outcomes = [Outcome(r, i not in returned, tried) for i, r in enumerate(records)]
         del self._held[id(batch)]
         self._count(len(records), verdict, len(followers))
-        await self._settle([*outcomes, *(Outcome(r, False) for r in followers)])
+        await self._settle([*outcomes, *(Outcome(r, False, attempted=False) for r in followers)])
         now = self._clock.monotonic()
         self._batcher.add(self._groups.end(keys), now)
         if not self._batcher:

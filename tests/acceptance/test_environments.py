@@ -807,6 +807,19 @@ async def test_inline_puts_the_engine_back_as_it_was(tmp_path: Path) -> None:
     assert (sys.stdout, sys.stderr, list(sys.path), dict(os.environ), sys.breakpointhook) == before
 
 
+async def test_inline_puts_directory_and_mask_back_after_each_call(tmp_path: Path) -> None:
+    directory, mask = await asyncio.to_thread(os.getcwd), os.umask(0o022)
+    os.umask(mask)
+    async with running(tmp_path) as mesh:
+        (mesh.code / "wanderer.py").write_text(
+            "import os\n\ndef handler(event, context):\n    os.chdir('/')\n    os.umask(0o777)\n"
+        )
+        mesh.pool = InlinePool(SystemClock(), mesh.telemetry)
+        await mesh.call(mesh.function("wanderer.handler", isolation="inline"))
+        assert await asyncio.to_thread(os.getcwd) == directory
+        assert os.umask(mask) == mask
+
+
 async def test_inline_handlers_of_one_name_are_told_apart(tmp_path: Path) -> None:
     async with running(tmp_path) as mesh:
         processes, mesh.pool = mesh.pool, InlinePool(SystemClock(), mesh.telemetry)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import shutil
+import signal
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,6 +27,7 @@ KINDS = {
     "http-async": "push",
     "directory": "push",
     "kinesis": "stream",
+    "kinesis-lanes": "stream",
     "kafka": "stream",
     "sqs": "queue",
     "sqs-fifo": "queue",

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 
 from eventmesh.records import Record
 from eventmesh.state.contract import Delivery, Lease
+from tests.simulation.virtual_time import Timeline
 
 NO_SKIP = "I1 NoSkip"
 ORDER = "I2 Order"
@@ -92,13 +93,17 @@ class _Shard:
 class Oracle:
     """Told of everything, it notes the first violation of each invariant."""
 
-    def __init__(self, lanes: int) -> None:
+    def __init__(self, lanes: int, timeline: Timeline) -> None:
         self.violations: dict[str, str] = {}
-        self.now = 0.0
+        self._timeline = timeline
         self.duplicates = 0
         self.refused = 0
         self.shards: dict[str, _Shard] = {}
         self._lanes = lanes
+
+    @property
+    def now(self) -> float:
+        return self._timeline.now
 
     def add_shard(self, name: str, parents: tuple[str, ...], keys: list[str]) -> None:
         self.shards[name] = _Shard(name, parents, keys, self._lanes)
@@ -191,13 +196,13 @@ class Oracle:
             self.check(PARENT, done, f"{name} is read before {parent} is finished")
         shard.flights.append(flight)
 
-    def ended(self, flight: Flight, numbers: Sequence[int], handled: int) -> None:
-        """An invocation ended; its first `handled` records are done."""
+    def ended(self, flight: Flight, handled: Sequence[int]) -> None:
+        """An invocation ended; these records are done by it."""
         shard = self.shards[flight.shard]
         shard.flights.remove(flight)
-        shard.handled.update(numbers[:handled])
+        shard.handled.update(handled)
         if shard.epoch == flight.epoch:
-            shard.run.update(numbers[:handled])
+            shard.run.update(handled)
 
     def _check_flights(self, process: Process, shard: _Shard, numbers: Sequence[int]) -> None:
         mine = [f for f in shard.flights if f.process is process]

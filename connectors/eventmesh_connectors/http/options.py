@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -300,6 +301,17 @@ class HttpOptions(Options):
     @property
     def resource(self) -> str:
         return self.path if self.path == DEFAULT_PATH else f"{self.method} {self.path}"
+
+    @property
+    def served_routes(self) -> Sequence[tuple[str, str]]:
+        """Methods and paths to register. A function URL serves everything below its path."""
+        if self.path == DEFAULT_PATH:
+            return [("ANY", "/{proxy+}")]
+        if self.format != "function_url":
+            return [(self.method, self.path)]
+        base = self.path.rstrip("/")
+        paths = [base, f"{base}/"] if base else []
+        return [(self.method, path) for path in (*paths, f"{base}/{{proxy+}}")]
 
 
 def split_parameters(path: str) -> tuple[tuple[str, ...], str | None]:

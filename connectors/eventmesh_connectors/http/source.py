@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
 from hashlib import sha256
 
 from eventmesh.connectors import InvocationResult, SourceContext, Target
@@ -46,7 +45,7 @@ class HttpSource:
         self._target = target
         served: list[HttpRoute] = []
         try:
-            for method, path in served_routes(self._options):
+            for method, path in self._options.served_routes:
                 route = HttpRoute(method, path, self.handle, self.admit)
                 self._add(route)
                 served.append(route)
@@ -72,7 +71,7 @@ class HttpSource:
         if self._cors is None or self._options.method in ("ANY", "OPTIONS"):
             return []
         added = []
-        for _, path in served_routes(self._options):
+        for _, path in self._options.served_routes:
             route = HttpRoute("OPTIONS", path, self._handle_preflight, self.admit)
             try:
                 self._context.routes.add(route)
@@ -232,17 +231,6 @@ class HttpSource:
         self._late.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._context.log.warning("%s: a late invocation: %s", self._context.mapping, error)
-
-
-def served_routes(options: HttpOptions) -> Sequence[tuple[str, str]]:
-    """Methods and paths to register. A function URL serves everything below its path."""
-    if options.path == DEFAULT_PATH:
-        return [("ANY", "/{proxy+}")]
-    if options.format != "function_url":
-        return [(options.method, options.path)]
-    base = options.path.rstrip("/")
-    paths = [base, f"{base}/"] if base else []
-    return [(options.method, path) for path in (*paths, f"{base}/{{proxy+}}")]
 
 
 def largest_body(options: HttpOptions) -> int:

@@ -20,6 +20,8 @@ class Assignment:
         self.partitions = partitions
         self.named = {name_shard(one): one for one in sorted(partitions)}
         self.opened: set[Partition] = set()
+        #: offsets that brokers said they do not keep
+        self.unreadable: dict[Partition, int] = {}
         #: the engine knows of it
         self.shown = False
         #: it is being taken away: the engine shall finish what runs

@@ -150,13 +150,15 @@ class GroupConsumer:
         offset: int | None = await self._consumer.committed(TopicPartition(*partition))
         return offset
 
-    async def bounds(self, partition: Partition) -> tuple[int, int]:
-        """The first offset there is, and the next one that will be written."""
+    async def first(self, partition: Partition) -> int:
+        """The first offset there is."""
         one = TopicPartition(*partition)
-        first, end = await asyncio.gather(
-            self._consumer.beginning_offsets([one]), self._consumer.end_offsets([one])
-        )
-        return first[one], end[one]
+        return int((await self._consumer.beginning_offsets([one]))[one])
+
+    async def end(self, partition: Partition) -> int:
+        """The next offset that will be written."""
+        one = TopicPartition(*partition)
+        return int((await self._consumer.end_offsets([one]))[one])
 
     async def offset_at(self, partition: Partition, epoch_seconds: float) -> int | None:
         """The first record of that time or later."""

@@ -54,6 +54,7 @@ class PartitionReader:
         try:
             messages = await consumer.read(self._partition, limit, _READ_SECONDS)
         except OffsetOutOfRangeError as error:
+            self._assignment.unreadable |= error.args[0]
             raise PositionExpired(f"the brokers do not keep it any more: {error}") from error
         except UnicodeDecodeError as error:
             raise SourceUnavailable(
@@ -79,22 +80,26 @@ class PartitionReader:
 
 
 async def find_start(
-    consumer: GroupConsumer, partition: Partition, options: KafkaOptions, log: Logger
+    consumer: GroupConsumer,
+    partition: Partition,
+    options: KafkaOptions,
+    unreadable: int | None,
+    log: Logger,
 ) -> int:
-    """The offset to begin at: the group's own wins over the starting position (semantics 6.2).
+    """The offset to begin at: the group's own wins over the starting position (semantics 6.2),
+    unless a fetch showed it to be `unreadable`.
 
     Waits for brokers. Raises KafkaError.
     """
     committed = await consumer.committed(partition)
-    first, end = await consumer.bounds(partition)
-    if committed is not None and first <= committed <= end:
+    if committed is not None and committed != unreadable:
         return committed
-    start = await _starting_offset(consumer, partition, options, first, end)
+    start = await _starting_offset(consumer, partition, options)
     if committed is not None:
         log.error(
-            "%s-%d: the group's offset %d is outside of what the brokers keep (%d to %d); records "
-            "were LOST. Reading goes on at %d, by the starting position",
-            *partition, committed, first, end, start,
+            "%s-%d: the brokers do not keep the group's offset %d any more; records were LOST. "
+            "Reading goes on at %d, by the starting position",
+            *partition, committed, start,
         )  # fmt: skip
     elif options.starting_position == "latest":
         # else a restart before the first record is finished would skip what came meanwhile
@@ -103,11 +108,11 @@ async def find_start(
 
 
 async def _starting_offset(
-    consumer: GroupConsumer, partition: Partition, options: KafkaOptions, first: int, end: int
+    consumer: GroupConsumer, partition: Partition, options: KafkaOptions
 ) -> int:
-    if options.starting_position == "latest":
-        return end
-    if options.starting_position_timestamp is None:
-        return first
-    at = await consumer.offset_at(partition, options.starting_position_timestamp)
-    return end if at is None else at
+    if options.starting_position == "trim_horizon":
+        return await consumer.first(partition)
+    at = None
+    if options.starting_position_timestamp is not None:
+        at = await consumer.offset_at(partition, options.starting_position_timestamp)
+    return await consumer.end(partition) if at is None else at

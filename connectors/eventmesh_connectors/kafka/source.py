@@ -14,7 +14,7 @@ from eventmesh.errors import SourceUnavailable
 from eventmesh.records import Record
 
 from .assignment import Assignment
-from .client import GroupConsumer, KafkaError
+from .client import GroupConsumer, KafkaError, Partition
 from .commits import Commits
 from .member import REBALANCE_MARGIN_SECONDS, Member
 from .options import KafkaOptions
@@ -85,11 +85,10 @@ class KafkaSource:
             raise SourceUnavailable(f"{shard} belongs to another member", retry_after_seconds=1.0)
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                offset = int(position) + 1 if position is not None else None
-                if offset is None:
-                    offset = await find_start(
-                        member.consumer, partition, self._options, self._context.log
-                    )
+                if position is not None:
+                    offset = int(position) + 1
+                else:
+                    offset = await self._find_start(member.consumer, partition, current)
             if current.is_live:
                 member.consumer.seek(partition, offset)
         except TimeoutError:
@@ -163,6 +162,12 @@ class KafkaSource:
             "fetch_max_bytes": options.fetch_max_bytes,
             "max_partition_fetch_bytes": options.max_partition_fetch_bytes,
         }
+
+    async def _find_start(
+        self, consumer: GroupConsumer, partition: Partition, assignment: Assignment
+    ) -> int:
+        unreadable = assignment.unreadable.get(partition)
+        return await find_start(consumer, partition, self._options, unreadable, self._context.log)
 
     def _show(self, member: Member, assignment: Assignment) -> None:
         context = self._context

@@ -116,7 +116,8 @@ class RabbitMqSource:
     async def _settle_on(self, consumer: QueueConsumer, settlement: Settlement) -> None:
         failed, back = settlement.failed, settlement.untouched
         if not self._options.requeue:
-            await consumer.settle((), failed, requeue=False)
+            if failed:
+                await consumer.settle((), failed, requeue=False)
         elif self._options.requeue_delay:
             self._return_later(consumer, failed)
         else:

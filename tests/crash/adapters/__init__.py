@@ -9,7 +9,7 @@ from tests.crash.adapters.contract import Adapter, Site
 from tests.crash.adapters.directory import DirectoryAdapter
 from tests.crash.adapters.http_async import HttpAsyncAdapter
 from tests.crash.adapters.kafka import KafkaAdapter
-from tests.crash.adapters.kinesis import KinesisAdapter
+from tests.crash.adapters.kinesis import KinesisAdapter, LanesAdapter
 from tests.crash.adapters.rabbitmq import RabbitMqAdapter
 from tests.crash.adapters.sqs import FifoAdapter, SqsAdapter
 
@@ -17,6 +17,7 @@ ADAPTERS: dict[str, Callable[[Site], Adapter]] = {
     "http-async": HttpAsyncAdapter,
     "directory": DirectoryAdapter,
     "kinesis": KinesisAdapter,
+    "kinesis-lanes": LanesAdapter,
     "kafka": KafkaAdapter,
     "rabbitmq": RabbitMqAdapter,
     "sqs": SqsAdapter,

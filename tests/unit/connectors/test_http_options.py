@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from eventmesh_connectors.http import HttpDestinationOptions, HttpOptions, connector
 from eventmesh_connectors.http.options import CorsOptions, WebhookOptions
-from eventmesh_connectors.http.source import largest_body, served_routes
+from eventmesh_connectors.http.source import largest_body
 
 HOOK = {"preset": "github", "secret": "s3cret-canary"}
 
@@ -174,7 +174,7 @@ def test_largest_body(value: Any, largest: int) -> None:
     ],
 )
 def test_served_routes(value: Any, routes: list[tuple[str, str]]) -> None:
-    assert list(served_routes(read(value))) == routes
+    assert list(read(value).served_routes) == routes
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,11 @@ class FakeConsumer:
     async def committed(self, partition: Partition) -> int | None:
         return self.stored
 
-    async def bounds(self, partition: Partition) -> tuple[int, int]:
-        return self.span
+    async def first(self, partition: Partition) -> int:
+        return self.span[0]
+
+    async def end(self, partition: Partition) -> int:
+        return self.span[1]
 
     async def offset_at(self, partition: Partition, epoch_seconds: float) -> int | None:
         return self.at
@@ -374,6 +377,8 @@ async def test_errors_of_reading(
     ]
     with pytest.raises(PositionExpired):
         await reader.read(10)
+    assert member.current is not None
+    assert member.current.unreadable == {ONE: 7}
     with pytest.raises(SourceUnavailable, match="header's name is not UTF-8"):
         await reader.read(10)
     assert member.failure is None
@@ -391,19 +396,18 @@ async def test_errors_of_reading(
 
 
 @pytest.mark.parametrize(
-    ("settings", "stored", "at", "start", "commits"),
+    ("settings", "stored", "unreadable", "at", "start", "commits"),
     [
-        ({}, None, None, 2, []),
-        ({}, 5, None, 5, []),
-        ({}, 10, None, 10, []),
-        ({}, 1, None, 2, []),
-        ({}, 11, None, 2, []),
-        ({"starting_position": "latest"}, None, None, 10, [{ONE: 10}]),
-        ({"starting_position": "latest"}, 4, None, 4, []),
-        ({"starting_position": "latest"}, 1, None, 10, []),
-        ({"starting_position_timestamp": 5.0}, None, 7, 7, []),
-        ({"starting_position_timestamp": 5.0}, None, None, 10, []),
-        ({"starting_position_timestamp": 5.0}, 3, 7, 3, []),
+        ({}, None, None, None, 2, []),
+        ({}, 5, None, None, 5, []),
+        ({}, 5, 6, None, 5, []),
+        ({}, 1, 1, None, 2, []),
+        ({"starting_position": "latest"}, None, None, None, 10, [{ONE: 10}]),
+        ({"starting_position": "latest"}, 4, None, None, 4, []),
+        ({"starting_position": "latest"}, 1, 1, None, 10, []),
+        ({"starting_position_timestamp": 5.0}, None, None, 7, 7, []),
+        ({"starting_position_timestamp": 5.0}, None, None, None, 10, []),
+        ({"starting_position_timestamp": 5.0}, 3, None, 7, 3, []),
     ],
 )
 async def test_the_groups_offset_wins_over_the_starting_position(
@@ -411,6 +415,7 @@ async def test_the_groups_offset_wins_over_the_starting_position(
     consumer: GroupConsumer,
     settings: dict[str, Any],
     stored: int | None,
+    unreadable: int | None,
     at: int | None,
     start: int,
     commits: list[Any],
@@ -419,5 +424,5 @@ async def test_the_groups_offset_wins_over_the_starting_position(
         settings = settings | {"starting_position": "at_timestamp"}
     options = KafkaOptions(brokers="k:1", topics="t", **settings)
     fake.span, fake.stored, fake.at = (2, 10), stored, at
-    assert await find_start(consumer, ONE, options, log) == start
+    assert await find_start(consumer, ONE, options, unreadable, log) == start
     assert fake.commits == commits
