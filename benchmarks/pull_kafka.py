@@ -12,8 +12,8 @@ from benchmarks.figures import Findings, Goal
 from benchmarks.peers import PeerMissing, python
 from benchmarks.pulling import (
     committed,
-    draining,
     drain_by_script,
+    draining,
     explain_exactness,
     fill_topic,
     make_topic,
@@ -23,7 +23,7 @@ from benchmarks.pulling import (
 from tests.servers import server
 
 ROUNDS = 3
-RECORDS = 30_000
+RECORDS = 60_000
 BATCH = 500
 PARTITIONS = (4, 1)
 BARE_LOOP = "bare aiokafka loop"

@@ -44,7 +44,8 @@ def load(file: Path) -> LoadedConfig:
     found = [*_mapping_mistakes(config), *_route_conflicts(config)]
     if found:
         raise ConfigError(found)
-    return replace(config, warnings=(*config.warnings, *_mapping_traps(config)))
+    told = (*config.warnings, *_mapping_traps(config), *_loops(config))
+    return replace(config, warnings=told)
 
 
 def load_or_exit(file: Path) -> LoadedConfig:
@@ -89,6 +90,21 @@ def _mapping_traps(config: LoadedConfig) -> Iterator[Problem]:
 
         for text in traps(options, records_failures=mapping.on_failure is not None):
             yield Problem(str(config.path), mapping.line, 1, f"{mapping.name}: {text}")
+
+
+def _loops(config: LoadedConfig) -> Iterator[Problem]:
+    """Destinations inside a directory that triggers their own function."""
+    from eventmesh.config.places import paths_of
+
+    functions = {function.name: function.asynchronous for function in config.functions}
+    for mapping in config.mappings:
+        own = functions[mapping.function]
+        watched = [f"{path}/" for path in paths_of(mapping.options)]
+        for destination in (own.on_success, own.on_failure, own.dead_letter_queue):
+            for path in paths_of(destination.options) if destination else ():
+                if any(f"{path}/".startswith(place) for place in watched):
+                    text = f"{mapping.name}: {path} lies inside it and triggers the function again"
+                    yield Problem(str(config.path), mapping.line, 1, text)
 
 
 def _pulled(config: LoadedConfig) -> Iterator[tuple[MappingConfig, PullOptions]]:

@@ -44,8 +44,12 @@ def absolute_paths(
         config = function.asynchronous
         destinations += [config.on_success, config.on_failure, config.dead_letter_queue]
     options = [*chosen, *(d.options for d in destinations if d is not None)]
-    texts = (text for one in options for text in _texts(_plain(one)))
-    return frozenset(text for text in texts if text.startswith("/"))
+    return frozenset(path for one in options for path in paths_of(one))
+
+
+def paths_of(options: Any) -> list[str]:
+    """Every absolute path among the options of one source or destination."""
+    return [text for text in _texts(_plain(options)) if text.startswith("/")]
 
 
 def _plain(options: Any) -> Any:

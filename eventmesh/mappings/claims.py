@@ -93,7 +93,8 @@ class LeasedShard:
     async def keep(self) -> None:
         wait = LEASE_SECONDS / 3
         while True:
-            await self._clock.sleep(wait)
+            # never past the deadline: what is in flight ends with the lease (I4 SingleFlight)
+            await self._clock.sleep(min(wait, self._deadline - self._clock.monotonic()))
             wait = LEASE_SECONDS / 3 if await self._renew() else 1.0
 
     def check_held(self) -> None:
@@ -115,6 +116,8 @@ class LeasedShard:
         try:
             await first_of(_ended(renewal), self._clock.sleep(left))
             self.check_held()
+            if not renewal.done():  # a sleep may end a little before its time
+                raise LeaseLost(f"the lease of shard {self._lease.shard} was not renewed in time")
             held = renewal.result()
         except StateError as error:
             logger.warning("%s %s: not renewed: %s", self._lease.scope, self._lease.shard, error)

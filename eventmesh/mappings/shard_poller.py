@@ -91,6 +91,8 @@ class ShardPoller:
         self._has_room = asyncio.Event()
         self._measured = False
         self._saving = asyncio.Lock()
+        #: failure records of what the watermark may have passed already; stored with it
+        self._unsaved: list[Delivery] = []
         self._saved_at = self._told_at = float("-inf")
         self._newest_finished = self.clock.now()
 
@@ -328,11 +330,12 @@ class ShardPoller:
         if not count:
             return
         self._progress.finish(lane.number, count)
+        self._unsaved += deliveries
         if handled:
             self.host.counts.handled += count
         self._newest_finished = attempts.records[attempts.finished - 1].arrived_at
         self._has_room.set()
-        await self.save(deliveries)
+        await self.save()
 
     # what windows do differently
 
@@ -358,18 +361,21 @@ class ShardPoller:
 
     # checkpoints
 
-    async def save(self, deliveries: Sequence[Delivery] = (), *, finished: bool = False) -> None:
+    async def save(self, *, finished: bool = False) -> None:
         """Store how far the shard is finished, if that is further than stored, and failure
-        records with it (invariant I8 FailureAtomic)."""
+        records with it: all lanes', for the watermark may be past any of them (invariant I8
+        FailureAtomic)."""
         async with self._saving:
             stored = self.claim.progress
             position = self._progress.watermark or stored.position
-            new = Progress(position, self.state(), finished, tuple(deliveries))
+            deliveries = tuple(self._unsaved)
+            new = Progress(position, self.state(), finished, deliveries)
             if new == stored:
                 return
             failpoints.reach("before_checkpoint")
             await self.claim.save(new)
             failpoints.reach("after_checkpoint")
+            del self._unsaved[: len(deliveries)]
             self._saved_at = self.clock.monotonic()
         if deliveries:
             self.host.wake_relay()

@@ -28,6 +28,18 @@ def same(event, context):
 def note(event, context):
     with open(os.environ["RECORD"], "a") as out:
         out.write(json.dumps(event) + "\\n")
+def look(event, context):
+    import pathlib, time
+    place = pathlib.Path(event["Records"][0]["eventmesh"]["path"])
+    started = place.with_name("started-" + place.name + ".mark")
+    started.touch()
+    while not place.with_name("go.mark").exists():
+        time.sleep(0.02)
+    try:
+        seen = place.read_text()
+    except FileNotFoundError:
+        seen = "gone"
+    place.with_name("seen-" + place.name + ".mark").write_text(seen)
 """
 CONFIG = """
 functions:
@@ -39,6 +51,11 @@ functions:
     env: {RECORD: "${RECORD}"}
     events:
       - s3: {bucket: ./in, suffix: .txt}
+  look:
+    handler: app.look
+    timeout: 60s
+    events:
+      - s3: {bucket: ./late, suffix: .dat, events: "s3:ObjectCreated:*"}
 server: {http: "${HTTP}"}
 state: "${STATE}"
 """
@@ -336,6 +353,20 @@ def test_z6_z7_odd_names_are_encoded_and_what_is_no_file_is_ignored(engine: Engi
     eventually(lambda: "last.txt" in keys(engine))
     assert keys(engine) == sorted([*names.values(), "last.txt"])
     assert "\x1b" not in engine.log()
+
+
+def test_z8_a_file_changed_before_it_is_read_is_delivered_as_it_is_then(engine: Engine) -> None:
+    bucket = engine.file.parent / "late"
+    for name in ("replaced.dat", "removed.dat"):
+        (bucket / name).write_text("old")
+        eventually((bucket / f"started-{name}.mark").exists)
+    (bucket / "new").write_text("new")
+    (bucket / "new").replace(bucket / "replaced.dat")
+    (bucket / "removed.dat").unlink()
+    (bucket / "go.mark").touch()
+    for name, seen in (("replaced.dat", "new"), ("removed.dat", "gone")):
+        mark = bucket / f"seen-{name}.mark"
+        eventually(lambda mark=mark, seen=seen: mark.exists() and mark.read_text() == seen)
 
 
 def test_c16_a_damaged_state_is_refused_not_replaced(tmp_path: Path) -> None:

@@ -694,3 +694,15 @@ def test_completing_in_a_broken_project_says_nothing(tmp_path: Path) -> None:
     config(tmp_path, MISTAKEN)
     assert complete(tmp_path, "eventmesh invoke ") == []
     assert complete(tmp_path / "..", "eventmesh invoke x") == []
+
+
+def test_a_destination_inside_its_own_bucket_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "mappings.yaml").write_text(
+        "functions:\n  f:\n    handler: app.f\n    on_failure: {directory: ./up/failed}\n"
+        "    events: [{s3: ./up}]\n"
+    )
+    (tmp_path / "app.py").touch()
+    checked = command("validate", "--no-import", str(tmp_path / "mappings.yaml"))
+    assert checked.returncode == 0
+    assert "warning: f/s3:./up: " in checked.stderr
+    assert "triggers the function again" in checked.stderr

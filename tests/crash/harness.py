@@ -148,7 +148,7 @@ class Run:
         producing = asyncio.ensure_future(self._produce())
         dice = Random(self.plan.seed)
         try:
-            while self.kills < self.plan.kills:
+            while self._faults() < self.plan.kills:
                 if producing.done():
                     producing.result()
                 await self._live(draw(dice, KINDS[self.plan.source], self._possible(), self.plan.ends))
@@ -157,6 +157,9 @@ class Run:
             await asyncio.gather(producing, return_exceptions=True)
         await self._finish()
         return await asyncio.to_thread(self._judge)
+
+    def _faults(self) -> int:
+        return self.lives["term"] if set(self.plan.ends) == {"term"} else self.kills
 
     # producers
 

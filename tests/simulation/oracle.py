@@ -45,6 +45,8 @@ class Process:
         self.life = life
         self.is_alive = True
         self.is_stopped = False
+        #: it ended by itself
+        self.has_ended = False
         #: shards with a processor -> how often it was opened
         self.processing: Counter[str] = Counter()
         #: the leases it was told of

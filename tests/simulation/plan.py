@@ -42,6 +42,8 @@ class PlannedShard:
     arrivals: list[float]
     keys: list[str]
     poison: frozenset[int]
+    #: it ends after its last record, rather than staying open
+    closes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ def make_plan(random: Random) -> Plan:
     names = ("a", "b", "c")
     parents = random.choice(((), (), ("a",), ("a", "b")))
     shards = [
-        _shard(random, name, parents if name == "c" else (), calm_at, policy) for name in names
+        _shard(random, name, parents if name == "c" else (), name in parents, calm_at, policy)
+        for name in names
     ]
     return Plan(
         shards=shards,
@@ -78,7 +81,7 @@ def make_plan(random: Random) -> Plan:
         calm_at=calm_at,
         failure_rate=random.choice((0.0, 0.1, 0.3)),
         lost_reply_rate=random.choice((0.0, 0.03, 0.1)),
-        slow_handler_rate=random.choice((0.0, 0.03, 0.1)),
+        slow_handler_rate=random.choice((0.0, 0.05, 0.2)),
     )
 
 
@@ -94,7 +97,12 @@ def _policy(random: Random) -> MappingPolicy:
 
 
 def _shard(
-    random: Random, name: str, parents: tuple[str, ...], calm_at: float, policy: MappingPolicy
+    random: Random,
+    name: str,
+    parents: tuple[str, ...],
+    has_children: bool,
+    calm_at: float,
+    policy: MappingPolicy,
 ) -> PlannedShard:
     count = random.randint(10, 30)
     limited = policy.maximum_retries >= 0
@@ -105,12 +113,13 @@ def _shard(
         sorted(random.uniform(0.0, calm_at) for _ in range(count)),
         [random.choice("xyz") if keyed else "" for _ in range(count)],
         frozenset(n for n in range(count) if limited and random.random() < 0.05),
+        has_children or random.random() < 0.4,
     )
 
 
 def _faults(random: Random, calm_at: float) -> list[Fault]:
     faults, at = [], 0.0
-    mean = random.choice((6.0, 12.0, 25.0))
+    mean = random.choice((4.0, 8.0, 16.0))
     while (at := at + random.expovariate(1 / mean)) < calm_at:
         kind = random.choice(_KINDS)
         faults.append(Fault(at, kind, random.randrange(ENGINES), _duration(random, kind)))
@@ -120,5 +129,5 @@ def _faults(random: Random, calm_at: float) -> list[Fault]:
 def _duration(random: Random, kind: FaultKind) -> float:
     if kind in ("kill", "stop"):
         return random.choice((0.1, random.uniform(0.1, 3.0), random.uniform(1.0, 40.0)))
-    long = random.random() < 0.45
-    return random.uniform(20.0, 55.0) if long else random.uniform(0.5, 15.0)
+    long = random.random() < 0.6
+    return random.uniform(25.0, 50.0) if long else random.uniform(0.5, 15.0)

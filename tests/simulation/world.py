@@ -84,7 +84,9 @@ def _records_of(shard: PlannedShard) -> list[Record]:
 class StoreLink:
     """One process's connection to the store, a `CheckpointStore`. Requests arrive in the order they
     were sent, also after the process was killed; each may be refused, or applied with its reply
-    lost."""
+    lost. Only a take of a killed process is dropped: its next life, of the same name, would be
+    robbed by it. (Nothing can come late to the stores there are; one behind a network will need
+    an owner's name for each life.)"""
 
     def __init__(self, world: World, process: Process, loop: SimulatedLoop, skew: float) -> None:
         self.partitioned_until = 0.0
@@ -159,7 +161,7 @@ class StoreLink:
         delay = world.random.uniform(0.001, 0.02)
         if now < self.partitioned_until and world.random.random() < 0.5:
             # it hangs in the network, and those behind it too
-            delay += world.random.uniform(0.0, self.partitioned_until - now)
+            delay += world.random.uniform(0.0, self.partitioned_until - now + 3.0)
         self._last_arrival = max(self._last_arrival, now + delay)
         reply = self._loop.create_future()
         world.timeline.after(self._last_arrival - now, self._arrive, what, work, note, reply)
@@ -174,6 +176,8 @@ class StoreLink:
     ) -> None:
         world = self._world
         now = world.timeline.now
+        if what.startswith("acquire") and not self._process.is_alive:
+            return
         if now < max(world.store_down_until, self.partitioned_until):
             world.tell(self._process, f"{what}: refused")
             self._answer(reply, world.random.uniform(0.01, 2.0), StateError("store is down"))
@@ -251,13 +255,16 @@ class SimulatedReader:
 
     def __init__(self, world: World, shard: str, index: int) -> None:
         self._world = world
-        self._arrivals = world.shards[shard].arrivals
+        self._shard = world.shards[shard]
+        self._arrivals = self._shard.arrivals
         self._records = world.records[shard]
         self._index = index
 
     async def read(self, limit: int) -> Sequence[Record]:
         if self._index == len(self._arrivals):
-            raise SourceExhausted
+            if self._shard.closes:
+                raise SourceExhausted
+            await asyncio.Event().wait()
         now = self._world.timeline.now
         await asyncio.sleep(max(0.005, self._arrivals[self._index] - now + 0.001))
         if (now := self._world.timeline.now) < self._world.stream_down_until:
