@@ -69,6 +69,8 @@ def _mapping_mistakes(config: LoadedConfig) -> Iterator[Problem]:
 
 def _route_conflicts(config: LoadedConfig) -> Iterator[Problem]:
     """Routes that the HTTP server would refuse: reserved for the engine, or served twice."""
+    if not any(mapping.options.served_routes for mapping in config.mappings):
+        return
     from eventmesh.http.router import Router
     from eventmesh.messages import HttpResponse, HttpRoute
 

@@ -222,7 +222,7 @@ async def test_e15_a_daemon_left_behind(mesh: Mesh) -> None:
     function = mesh.function("hostile.leave_daemon")
     assert payload(await mesh.call(function)) == "left a daemon"
     assert payload(await mesh.call(function)) == "left a daemon"
-    assert len(await asyncio.to_thread(mesh.processes_left)) == 4
+    await mesh.until_processes_left(4)
     await mesh.pool.retire(function)
     await mesh.until_processes_left(1)  # the neighbour\'s
 

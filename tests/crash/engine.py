@@ -20,11 +20,14 @@ ORPHAN_SECONDS = 2.0
 
 
 class Engine:
-    """One engine after the other on the same state directory. `boot` counts them."""
+    """One engine after the other on the same state directory. `boot` counts them; a replica counts
+    from another number on."""
 
-    def __init__(self, directory: Path, environ: Mapping[str, str], mutant: str | None) -> None:
+    def __init__(
+        self, directory: Path, environ: Mapping[str, str], mutant: str | None, boot: int = 0
+    ) -> None:
         self.directory = directory
-        self.boot = 0
+        self.boot = boot
         self.process: subprocess.Popen[bytes] | None = None
         self._environ = {**os.environ, **environ}
         module = ["-m", "eventmesh"] if mutant is None else ["-m", "tests.crash.mutant", mutant]
@@ -63,6 +66,11 @@ class Engine:
             self.process.kill()
             self.process.wait()
             return -signal.SIGKILL
+
+    def kill(self) -> None:
+        """End what runs."""
+        if self.running:
+            self.end()
 
 
 def descendants(mark: str) -> list[tuple[int, str]]:

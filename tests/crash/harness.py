@@ -8,18 +8,19 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from tests.acceptance.engine import free_port
-from tests.crash.adapters import ADAPTERS, Adapter, Site
+from tests.crash.adapters import ADAPTERS
+from tests.crash.adapters.contract import Adapter, Site
 from tests.crash.engine import Effects, Engine, failure_records, orphans, state_problems
 from tests.crash.ledger import Ledger
-from tests.crash.nemesis import Life, draw
+from tests.crash.nemesis import FAILPOINTS, Life, draw
 from tests.crash.oracle import Verdict, judge
 from tests.servers import FaultProxy, private_server
 
@@ -36,8 +37,6 @@ KINDS = {
 ENDS = ("kill", "kill", "kill", "kill", "failpoint", "failpoint", "term")
 FIRST_DELIVERY_SECONDS = 15.0
 FAILPOINT_SECONDS = 3.0
-#: the last engine is done when nothing has moved for so long
-QUIET_SECONDS = 20.0
 PAUSE = 0.01
 
 
@@ -50,8 +49,12 @@ class Plan:
     seed: int
     mutant: str | None = None
     ends: Sequence[str] = ENDS
+    #: instead of those the source has
     troubles: Sequence[str] | None = None
+    points: Sequence[str] | None = None
     handler_seconds: float = 0.01
+    #: the last engine is done when nothing has moved for so long
+    quiet_seconds: float = 20.0
 
 
 @dataclass
@@ -120,7 +123,7 @@ def mappings(events: Mapping[str, Any], directory: Path, port: int) -> str:
     return json.dumps(
         {
             "functions": {"record": function},
-            "server": {"http": f"127.0.0.1:{port}"},
+            "server": {"http": "${HTTP:-127.0.0.1:%d}" % port},
             "state": str(directory / "state"),
             "asynchronous": {"retry_delay": "50ms"},
         }
@@ -145,25 +148,25 @@ class Run:
 
     async def go(self) -> Verdict:
         """Produce and kill, then one engine without faults; the verdict."""
-        producing = asyncio.ensure_future(self._produce())
-        dice = Random(self.plan.seed)
+        producing = asyncio.ensure_future(self.produce())
+        dice, plan = Random(self.plan.seed), self.plan
+        points = plan.points or FAILPOINTS[KINDS[plan.source]]
         try:
-            while self._faults() < self.plan.kills:
+            while self._faults() < plan.kills:
                 if producing.done():
                     producing.result()
-                await self._live(draw(dice, KINDS[self.plan.source], self._possible(), self.plan.ends))
+                await self._live(draw(dice, points, self._possible(), plan.ends))
         finally:
             producing.cancel()
             await asyncio.gather(producing, return_exceptions=True)
-        await self._finish()
-        return await asyncio.to_thread(self._judge)
+        return await self.finish()
 
     def _faults(self) -> int:
         return self.lives["term"] if set(self.plan.ends) == {"term"} else self.kills
 
     # producers
 
-    async def _produce(self) -> None:
+    async def produce(self) -> None:
         dice = Random(self.plan.seed + 1)
         while True:
             self.effects.look()
@@ -198,14 +201,14 @@ class Run:
             self.troubles[life.trouble] += 1
             await self._trouble(life.trouble)
         if life.end == "failpoint":
-            await self._until(lambda: not self.engine.running, FAILPOINT_SECONDS)
+            await self.until(lambda: not self.engine.running, FAILPOINT_SECONDS)
         else:
             await asyncio.sleep(life.seconds)
         await self._end(life)
 
     async def _until_first_delivery(self) -> None:
         begun, boot = time.monotonic(), self.engine.boot
-        await self._until(
+        await self.until(
             lambda: bool(self.effects.look() and boot in self.effects.boots)
             or not self.engine.running,
             FIRST_DELIVERY_SECONDS,
@@ -216,10 +219,11 @@ class Run:
     async def _end(self, life: Life) -> None:
         """SIGTERM must end it well; what ended by itself was a fail point."""
         if life.end == "term" and self.engine.running:
-            begun = boot_works = self.engine.boot in self.effects.boots
             code = await asyncio.to_thread(self.engine.end, signal.SIGTERM)
             self.lives["term"] += 1
-            if code != 0 and not (code == -signal.SIGTERM and not begun and not boot_works):
+            # one that is only just starting may not have its own way to stop yet
+            works = self.engine.boot in self.effects.boots
+            if code != 0 and (works or code != -signal.SIGTERM):
                 self.others.append(f"SIGTERM ended boot {self.engine.boot} with {code}")
             if code == -signal.SIGKILL:
                 self.kills += 1
@@ -248,21 +252,32 @@ class Run:
             await asyncio.sleep(seconds)
             await asyncio.to_thread(proxy.heal)
 
-    async def _until(self, look: Any, seconds: float) -> None:
+    async def until(self, look: Callable[[], bool], seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while not look() and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
 
     # the end
 
-    async def _finish(self) -> None:
-        """One more engine, left alone until everything came or nothing moves."""
+    def report(self, verdict: Verdict, seconds: float) -> Report:
+        first = sorted(self.first) or [0.0]
+        times = (first[len(first) // 2], first[-1])
+        return Report(
+            self.plan, verdict, self.kills, self.lives, self.troubles, seconds, times
+        )
+
+    async def finish(self) -> Verdict:
+        """One more engine, left alone until everything came or nothing moves; the verdict."""
+        await self._settle_down()
+        return await asyncio.to_thread(self._judge)
+
+    async def _settle_down(self) -> None:
         mark = str(self.site.directory)
         left = await asyncio.to_thread(orphans, mark)
         self.others += [f"orphan {text}" for text in left]
         self.engine.start()
         moved, known = time.monotonic(), 0
-        while time.monotonic() - moved < QUIET_SECONDS:
+        while time.monotonic() - moved < self.plan.quiet_seconds:
             if not self.engine.running:
                 self.others.append("the last engine ended by itself")
                 break
@@ -310,41 +325,37 @@ async def run(plan: Plan, directory: Path) -> Report:
 
     Raises Unavailable when the source's server cannot be had.
     """
+    begun = time.monotonic()
+    async with prepared(plan, directory) as work:
+        verdict = await work.go()
+    return work.report(verdict, time.monotonic() - begun)
+
+
+@asynccontextmanager
+async def prepared(plan: Plan, directory: Path) -> AsyncIterator[Run]:
+    """A run with its server, source and files, cleared away afterwards but for the files."""
     shutil.rmtree(directory, ignore_errors=True)
     (directory / "flakes").mkdir(parents=True)
     shutil.copy(Path(__file__).parent / "handler.py", directory / "handler.py")
     build = ADAPTERS[plan.source]
-    begun = time.monotonic()
-    with ExitStack() as parts:
+    async with AsyncExitStack() as parts:
         server = proxy = None
-        name = getattr(build, "server", None)
-        if name is not None:
+        if build.server is not None:
             proxy = parts.enter_context(FaultProxy())
-            server = parts.enter_context(private_server(name, advertised=proxy.port))
+            server = parts.enter_context(private_server(build.server, advertised=proxy.port))
             proxy.forward_to(server.port)
         site = Site(directory, free_port(), Random(plan.seed + 2), server, proxy)
-        return await _run_at(plan, site, build(site), begun)
-
-
-async def _run_at(plan: Plan, site: Site, adapter: Adapter, begun: float) -> Report:
-    directory = site.directory
-    environ = {"SLEEP": str(plan.handler_seconds), **AWS}
-    engine = Engine(directory, environ, plan.mutant)
-    ledger = Ledger(adapter.units, Random(plan.seed + 3))
-    work = Run(plan, site, adapter, engine, Effects(directory / "effects"), ledger)
-    try:
+        adapter = build(site)
+        parts.push_async_callback(adapter.close)
         events = await adapter.reset()
         (directory / "mappings.yaml").write_text(mappings(events, directory, site.port))
-        verdict = await work.go()
-    finally:
-        if engine.process is not None:
-            await asyncio.to_thread(engine.end)
-        await adapter.close()
-    first = sorted(work.first) or [0.0]
-    times = (first[len(first) // 2], first[-1])
-    return Report(
-        plan, verdict, work.kills, work.lives, work.troubles, time.monotonic() - begun, times
-    )
+        engine = Engine(directory, environment(plan), plan.mutant)
+        parts.push_async_callback(asyncio.to_thread, engine.kill)
+        ledger = Ledger(adapter.units, Random(plan.seed + 3))
+        yield Run(plan, site, adapter, engine, Effects(directory / "effects"), ledger)
 
 
-AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
+def environment(plan: Plan) -> dict[str, str]:
+    """What engines get besides the harness's own."""
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    return {"SLEEP": str(plan.handler_seconds), "AWS_REGION": "us-east-1", **keys}

@@ -4,15 +4,20 @@ harness must find."""
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from eventmesh.invocation.asynchronous import AsyncQueue
+from eventmesh.mappings import claims, stream_poller
 from eventmesh.mappings.attempts import BatchAttempts
+from eventmesh.mappings.host import PollerHost
 from eventmesh.mappings.queue_poller import QueuePoller
 from eventmesh.mappings.shard_poller import ShardPoller
 from eventmesh.records import Outcome
+from eventmesh.state import checkpoint_rows, opening
 from eventmesh.state.contract import Durability, Finished
 
 
@@ -102,19 +107,50 @@ def accept_before_commit() -> None:
     plant(AsyncQueue, "accept", accept)
 
 
+def share_state() -> None:
+    """No bug yet: several engines on one state directory, each a replica with a name of its own
+    and short leases, as with a store that is made for it."""
+    shared = SimpleNamespace(describe=lambda **facts: None, release=lambda: None)
+    opening.acquire_lock = lambda *arguments: shared  # type: ignore[assignment]
+    claims.LEASE_SECONDS = stream_poller.LEASE_SECONDS = LEASE_SECONDS  # type: ignore[attr-defined]
+    stream_poller.LOOK_AGAIN_SECONDS = LEASE_SECONDS / 6
+
+    def named(original: Any) -> Any:
+        def build(self: Any, *arguments: Any, **settings: Any) -> None:
+            original(self, *arguments, **{"owner": os.environ["REPLICA"], **settings})
+
+        return build
+
+    plant(PollerHost, "__init__", named)
+
+
+def resurrected_lease() -> None:
+    """A replica that was paused past its lease goes on as if it still held it, and its position
+    is stored."""
+    share_state()
+    plant(claims.LeasedShard, "check_held", lambda original: lambda self: None)
+    checkpoint_rows._SAVE = """UPDATE checkpoints SET position = ?, state = ?, finished = ?,
+        saved_at = ? WHERE scope = ? AND shard = ? AND ? <> '' AND ? > 0"""
+
+
+#: of a replica
+LEASE_SECONDS = 2.0
 _UNDER_WAY: set[asyncio.Future[None]] = set()
+#: what replicas without a bug run as
+REPLICA = "replica"
 MUTANTS: dict[str, Callable[[], None]] = {
     "checkpoint-before-handler": checkpoint_before_handler,
     "skip-on-error": skip_on_error,
     "settle-before-handler": settle_before_handler,
     "accept-before-commit": accept_before_commit,
+    "resurrected-lease": resurrected_lease,
 }
 
 
 def main(arguments: Sequence[str]) -> None:
     name, dashes, *rest = arguments
     assert dashes == "--", "NAME -- run FILE"
-    MUTANTS[name]()
+    {**MUTANTS, REPLICA: share_state}[name]()
     from eventmesh.cli import main as cli
 
     sys.argv[1:] = rest

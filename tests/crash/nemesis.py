@@ -41,12 +41,12 @@ class Life:
     trouble: str
 
 
-def draw(random: Random, kind: str, troubles: Sequence[str], ends: Sequence[str]) -> Life:
-    """The next life. `ends` are drawn from evenly, so that a name may come several times."""
+def draw(random: Random, points: Sequence[str], troubles: Sequence[str], ends: Sequence[str]) -> Life:
+    """The next life. `points` and `ends` are drawn from evenly: a name may come several times."""
     end = random.choice(list(ends))
     failpoint = ""
     if end == "failpoint":
-        name = random.choice(FAILPOINTS[kind])
+        name = random.choice(list(points))
         last = LAST_DELIVERY if name.endswith("delivery") else LAST_PASSAGE
         failpoint = f"{name}:{random.randint(1, last)}"
     return Life(

@@ -135,7 +135,8 @@ def _skips(answers: Mapping[str, Answer], effects: Iterable[Line]) -> list[str]:
     """Ids passed over, also where a later repetition hides it.
 
     A run is what one engine delivers of a unit without going back. It advances by one, and begins
-    where nothing before it is undelivered; only what must not be delivered may be left out.
+    where nothing before it is undelivered; only what was delivered before, or must not be, may be
+    left out.
     """
     excused: dict[str, set[int]] = defaultdict(set)
     for identifier, answer in answers.items():
@@ -152,10 +153,12 @@ def _skips(answers: Mapping[str, Answer], effects: Iterable[Line]) -> list[str]:
         before = previous.get(run)
         if before is None or number <= before:
             missing = range(gapless[unit] + 1, number)
-            allowed = done[unit] | excused[unit]
         else:
-            missing, allowed = range(before + 1, number), excused[unit]
-        found += [f"{unit}-{n} before {number}" for n in missing if n not in allowed]
+            missing = range(before + 1, number)
+        # what was handled before, by this engine or another, need not come again
+        passed = [n for n in missing if n not in done[unit] and n not in excused[unit]]
+        found += [f"{unit}-{n} before {number}" for n in passed]
+        excused[unit].update(passed)  # told once
         previous[run] = number
         done[unit].add(number)
         while gapless[unit] + 1 in done[unit] or gapless[unit] + 1 in excused[unit]:

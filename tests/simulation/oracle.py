@@ -111,6 +111,7 @@ class Oracle:
         self.shards[name] = _Shard(name, parents, keys, self._lanes)
 
     def check(self, name: str, holds: bool, detail: str) -> None:
+        """Note a violation."""
         if not holds:
             self.violations.setdefault(name, f"at {self.now:.3f}: {detail}")
 

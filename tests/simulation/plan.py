@@ -14,10 +14,10 @@ MOST_SKEW_SECONDS = 3.0
 
 FaultKind = Literal["pause", "kill", "stop", "partition", "outage", "stream_outage"]
 _KINDS: tuple[FaultKind, ...] = (
-    *("pause",) * 7,
-    *("kill",) * 5,
+    *("pause",) * 6,
+    *("kill",) * 4,
     *("stop",) * 2,
-    *("partition",) * 3,
+    *("partition",) * 6,
     "outage",
     "stream_outage",
 )

@@ -179,7 +179,8 @@ class Simulation:
             self._check_released()
 
     def _check_released(self) -> None:
-        """A take that was under way may lapse by itself; what an engine knew it had is free."""
+        """A take that was under way may lapse by itself; what an engine knew it had is free, unless
+        it is finished, when nobody wants it."""
         now = self.world.timeline.now
         for shard in self.world.oracle.shards.values():
             if shard.holder is None or not shard.holder.has_ended:
@@ -187,7 +188,10 @@ class Simulation:
             told = shard.holder.leases.get(shard.name)
             self.world.oracle.check(
                 LIVE_LEASE,
-                told is None or told.epoch != shard.epoch or shard.expires_at <= now,
+                shard.finished
+                or told is None
+                or told.epoch != shard.epoch
+                or shard.expires_at <= now,
                 f"{shard.name} is still {shard.holder}'s after a graceful stop",
             )
 

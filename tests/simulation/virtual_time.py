@@ -98,6 +98,7 @@ class Timeline:
     def run_ready(self) -> None:
         """Run what can run now."""
         ready, calls = self._ready, 0
+        current: SimulatedLoop | None = None
         while ready:
             call = ready.popleft()
             calls += 1
@@ -107,16 +108,21 @@ class Timeline:
                 continue
             loop = call.loop
             if loop is None:
-                asyncio._set_running_loop(None)
+                current = loop  # only an engine's code asks which loop runs
                 call.callback(*call.args)
-            elif loop.is_stopped:
+                continue
+            if loop.is_stopped:
                 loop.missed.append(call)
-            elif not loop.is_dead:
+                continue
+            if loop.is_dead:
+                continue
+            if loop is not current:
                 asyncio._set_running_loop(loop)
-                if call.context is None:
-                    call.callback(*call.args)
-                else:
-                    call.context.run(call.callback, *call.args)
+                current = loop
+            if call.context is None:
+                call.callback(*call.args)
+            else:
+                call.context.run(call.callback, *call.args)
 
 
 class _Future(asyncio.Future[Any]):

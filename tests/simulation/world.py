@@ -59,9 +59,11 @@ class World:
             self.oracle.add_shard(shard.name, shard.parents, shard.keys)
         self.records = {shard.name: _records_of(shard) for shard in plan.shards}
 
-    def tell(self, who: object, what: str) -> None:
+    def tell(self, who: object, what: object, *more: object) -> None:
+        """Add to the trace, if somebody wants it."""
         if self._tell is not None:
-            self._tell(f"{self.timeline.now:9.3f} {who!s:5} {what}")
+            text = " ".join(str(part)[:60] for part in (what, *more))
+            self._tell(f"{self.timeline.now:9.3f} {who!s:5} {text}")
 
     def chance(self, rate: float) -> bool:
         return not self.is_calm and rate > 0 and self.random.random() < rate
@@ -98,7 +100,7 @@ class StoreLink:
 
     async def load(self, scope: str) -> list[Checkpoint]:
         found: list[Checkpoint] = await self._ask(
-            "load", lambda: self._world.store.checkpoints.load(scope), None
+            ("load",), lambda: self._world.store.checkpoints.load(scope), None
         )
         return found
 
@@ -109,7 +111,7 @@ class StoreLink:
 
         checkpoints = self._world.store.checkpoints
         lease: Lease | None = await self._ask(
-            f"acquire {shard}",
+            ("acquire", shard),
             lambda: checkpoints.acquire(scope, shard, owner, ttl_seconds),
             note,
         )
@@ -125,7 +127,7 @@ class StoreLink:
                 self._world.oracle.renewed(self._process, lease, ttl_seconds, live)
 
         checkpoints = self._world.store.checkpoints
-        what = f"renew {lease.shard} epoch {lease.epoch} for {ttl_seconds:g} s"
+        what = ("renew", lease.shard, "epoch", lease.epoch, "for", ttl_seconds)
         held: bool = await self._ask(what, lambda: checkpoints.renew(lease, ttl_seconds), note)
         return held
 
@@ -141,7 +143,7 @@ class StoreLink:
                 oracle.refused += 1
 
         checkpoints = self._world.store.checkpoints
-        what = f"save {lease.shard} at {lease.position} epoch {lease.epoch}"
+        what = ("save", lease.shard, "at", lease.position, "epoch", lease.epoch)
         held: bool = await self._ask(
             what, lambda: checkpoints.save(lease, deliveries, durability), note
         )
@@ -149,7 +151,7 @@ class StoreLink:
 
     async def _ask(
         self,
-        what: str,
+        what: tuple[object, ...],
         work: Callable[[], Coroutine[Any, Any, Any]],
         note: Callable[[Any], None] | None,
     ) -> Any:
@@ -169,22 +171,22 @@ class StoreLink:
 
     def _arrive(
         self,
-        what: str,
+        what: tuple[object, ...],
         work: Callable[[], Coroutine[Any, Any, Any]],
         note: Callable[[Any], None] | None,
         reply: asyncio.Future[Any],
     ) -> None:
         world = self._world
         now = world.timeline.now
-        if what.startswith("acquire") and not self._process.is_alive:
+        if what[0] == "acquire" and not self._process.is_alive:
             return
         if now < max(world.store_down_until, self.partitioned_until):
-            world.tell(self._process, f"{what}: refused")
+            world.tell(self._process, *what, "refused")
             self._answer(reply, world.random.uniform(0.01, 2.0), StateError("store is down"))
             return
         world.clock.caller_skew = self._skew
         result = _finish(work())
-        world.tell(self._process, f"{what}: {result!s:.60}")
+        world.tell(self._process, *what, "->", result)
         if note is not None:
             note(result)
         lost = world.chance(world.plan.lost_reply_rate)
@@ -303,7 +305,7 @@ class SimulatedHandlers:
         records = [world.records[shard][number] for number in numbers]
         epoch = process.leases[shard].epoch
         flight = Flight(process, shard, epoch, records, world.timeline.now)
-        world.tell(process, f"invoke {shard} {numbers} epoch {epoch} attempt {attempt}")
+        world.tell(process, "invoke", shard, numbers, "epoch", epoch, "attempt", attempt)
         world.oracle.started(process, shard, numbers, flight)
         handled, result = self._outcome(shard, numbers)
         reply = self._loop.create_future()
@@ -340,7 +342,7 @@ class SimulatedHandlers:
     ) -> None:
         world = self._world
         world.oracle.ended(flight, handled)
-        world.tell(self._process, f"handled {flight.shard} {handled} of {len(flight.records)}")
+        world.tell(self._process, "handled", flight.shard, handled, "of", len(flight.records))
         post(self._loop, reply, result)
 
     def _seconds(self) -> float:

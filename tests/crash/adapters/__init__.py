@@ -3,9 +3,7 @@ acknowledged) and `failed`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from tests.crash.adapters.contract import Adapter, Site
+from tests.crash.adapters.contract import Adapter
 from tests.crash.adapters.directory import DirectoryAdapter
 from tests.crash.adapters.http_async import HttpAsyncAdapter
 from tests.crash.adapters.kafka import KafkaAdapter
@@ -13,7 +11,7 @@ from tests.crash.adapters.kinesis import KinesisAdapter, LanesAdapter
 from tests.crash.adapters.rabbitmq import RabbitMqAdapter
 from tests.crash.adapters.sqs import FifoAdapter, SqsAdapter
 
-ADAPTERS: dict[str, Callable[[Site], Adapter]] = {
+ADAPTERS: dict[str, type[Adapter]] = {
     "http-async": HttpAsyncAdapter,
     "directory": DirectoryAdapter,
     "kinesis": KinesisAdapter,

@@ -48,6 +48,8 @@ class Adapter(Protocol):
     units: int
     backlog: int
 
+    def __init__(self, site: Site) -> None: ...
+
     async def reset(self) -> Mapping[str, Any]:
         """Make an empty source; returns the mapping, as under `events`."""
         ...
