@@ -225,11 +225,11 @@ def fill_stream(endpoint: str, name: str, count: int) -> None:
 
 
 def explain_exactness(name: str, handled: Sequence[int], expected: int) -> str:
-    """A note when a round handled another number of records than there were."""
+    """A note on whether each round handled as many records as there were."""
     off = [count for count in handled if count != expected]
-    return f"{name}: each round handled {expected:,} records" + (
-        f", but {len(off)} of {len(handled)}: {off}" if off else ", none twice"
-    )
+    if off:
+        return f"{name}: {len(off)} of {len(handled)} rounds did NOT handle {expected:,}: {off}"
+    return f"{name}: each round handled {expected:,}, no more and no less"
 
 
 def now_and_then(seconds: float, pause: float) -> Iterator[float]:

@@ -594,7 +594,7 @@ async def test_an_init_over_its_limit_is_repeated_within_the_timeout(tmp_path: P
         assert payload(result) == "second try"
         assert result.init_seconds is None
         assert re.search(
-            r"INIT_REPORT Init Duration: 3\d\d\.\d\d ms\tPhase: init\tStatus: timeout\n", mesh.log()
+            r"INIT_REPORT Init Duration: \d+\.\d\d ms\tPhase: init\tStatus: timeout\n", mesh.log()
         )
         assert mesh.stopped() == ["timeout"]
 

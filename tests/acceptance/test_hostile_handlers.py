@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import signal
 import sys
@@ -126,7 +125,7 @@ async def test_e4_endless_handlers(mesh: Mesh, name: str) -> None:
 
 
 async def test_e5_fork_bomb(mesh: Mesh) -> None:
-    result = await provoke(mesh, "fork_bomb", timeout_seconds=1.0, memory_mb=3008)
+    result = await provoke(mesh, "fork_bomb", timeout_seconds=6.0, memory_mb=3008)
     assert result.error_type == "Sandbox.Timedout"
     assert b"300 forks" in result.log_tail
     await mesh.until_processes_left(1)  # the neighbour\'s

@@ -165,5 +165,4 @@ def test_the_readme_names_a_command_that_starts_its_server(example: Path) -> Non
             lines = [servers.stdout.readline(), servers.stdout.readline()]
         finally:
             servers.terminate()
-    assert servers.returncode == 0
     assert re.fullmatch(rf"export {promised}=\S+\n", lines[1]), lines

@@ -21,7 +21,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--mutant", choices=[*MUTANTS], help="a planted bug instead of the engine")
-    parser.add_argument("--keep", type=Path, help="where to run; otherwise removed when all is well")
+    parser.add_argument(
+        "--keep", type=Path, help="where to run; otherwise removed when all is well"
+    )
     given = parser.parse_args(arguments)
     place = given.keep or Path(tempfile.mkdtemp(prefix="eventmesh-crash-"))
     bad = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 STOP_SECONDS = 40.0
-#: no process of a killed engine may be left after so long (I13 NoZombie), on a busy machine
+#: no process of a killed engine may be left after so long, on a busy machine
 ORPHAN_SECONDS = 2.0
 
 
@@ -29,6 +30,8 @@ class Engine:
         self.directory = directory
         self.boot = boot
         self.process: subprocess.Popen[bytes] | None = None
+        #: direct children of engines that ended, with the time each was started
+        self._children: set[tuple[int, str]] = set()
         self._environ = {**os.environ, **environ}
         module = ["-m", "eventmesh"] if mutant is None else ["-m", "tests.crash.mutant", mutant]
         dashes = [] if mutant is None else ["--"]
@@ -59,6 +62,8 @@ class Engine:
     def end(self, number: int = signal.SIGKILL) -> int:
         """Signal it and wait; its exit code, or that of an earlier end."""
         assert self.process is not None
+        if self.running:
+            self._children |= children_of(self.process.pid)
         self.send(number)
         try:
             return self.process.wait(STOP_SECONDS)
@@ -67,36 +72,63 @@ class Engine:
             self.process.wait()
             return -signal.SIGKILL
 
+    def orphans(self) -> list[str]:
+        """What is left of ended engines once it had the time to notice (I13 NoZombie)."""
+        deadline = time.monotonic() + ORPHAN_SECONDS
+        while left := self._left():
+            if time.monotonic() > deadline:
+                return [f"orphan {pid} {_command_of(pid)}" for pid in sorted(left)]
+            time.sleep(0.05)
+        return []
+
+    def _left(self) -> set[int]:
+        children = {pid for pid, started in self._children if started and _started(pid) == started}
+        return children | _working_in(str(self.directory))
+
     def kill(self) -> None:
         """End what runs."""
         if self.running:
             self.end()
 
 
-def descendants(mark: str) -> list[tuple[int, str]]:
-    """Processes whose working directory or arguments lie in the run's directory: pid, command."""
-    found: list[tuple[int, str]] = []
+def children_of(pid: int) -> set[tuple[int, str]]:
+    """Children of a process: pid and when it was started, so that a pid used again is told."""
+    pids: list[str] = []
+    with contextlib.suppress(OSError):  # it ends meanwhile
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            pids += (task / "children").read_text().split()
+    return {(int(child), _started(int(child))) for child in pids}
+
+
+def _started(pid: int) -> str:
+    """When it was started, in ticks; "" for what is gone or only waits for its parent."""
+    try:
+        _, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+    except OSError:
+        return ""
+    fields = rest.split()
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def _command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return "gone by now"
+
+
+def _working_in(directory: str) -> set[int]:
+    """Processes whose working directory lies there: workers of any engine of this run."""
+    found: set[int] = set()
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
-            continue
-        try:
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            here = os.readlink(entry / "cwd")
-        except OSError:
-            continue
-        if command and (mark in command or here.startswith(mark)):
-            found.append((int(entry.name), command))
+        if entry.name.isdecimal():
+            try:
+                here = os.readlink(entry / "cwd")
+            except OSError:
+                continue
+            if here.startswith(directory):
+                found.add(int(entry.name))
     return found
-
-
-def orphans(mark: str) -> list[str]:
-    """What is left of ended engines once they had the time to notice."""
-    deadline = time.monotonic() + ORPHAN_SECONDS
-    while left := descendants(mark):
-        if time.monotonic() > deadline:
-            return [f"{pid} {command}" for pid, command in left]
-        time.sleep(0.05)
-    return []
 
 
 def state_problems(directory: Path) -> list[str]:

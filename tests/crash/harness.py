@@ -18,7 +18,7 @@ from typing import Any
 from tests.acceptance.engine import free_port
 from tests.crash.adapters import ADAPTERS
 from tests.crash.adapters.contract import Adapter, Site
-from tests.crash.engine import Effects, Engine, failure_records, orphans, state_problems
+from tests.crash.engine import Effects, Engine, failure_records, state_problems
 from tests.crash.ledger import Ledger
 from tests.crash.nemesis import FAILPOINTS, Life, draw
 from tests.crash.oracle import Verdict, judge
@@ -123,7 +123,7 @@ def mappings(events: Mapping[str, Any], directory: Path, port: int) -> str:
     return json.dumps(
         {
             "functions": {"record": function},
-            "server": {"http": "${HTTP:-127.0.0.1:%d}" % port},
+            "server": {"http": f"${{HTTP:-127.0.0.1:{port}}}"},
             "state": str(directory / "state"),
             "asynchronous": {"retry_delay": "50ms"},
         }
@@ -209,8 +209,9 @@ class Run:
     async def _until_first_delivery(self) -> None:
         begun, boot = time.monotonic(), self.engine.boot
         await self.until(
-            lambda: bool(self.effects.look() and boot in self.effects.boots)
-            or not self.engine.running,
+            lambda: (
+                bool(self.effects.look() and boot in self.effects.boots) or not self.engine.running
+            ),
             FIRST_DELIVERY_SECONDS,
         )
         if boot in self.effects.boots:
@@ -254,7 +255,7 @@ class Run:
 
     async def until(self, look: Callable[[], bool], seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        while not look() and time.monotonic() < deadline:
+        while not look() and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
     # the end
@@ -262,9 +263,7 @@ class Run:
     def report(self, verdict: Verdict, seconds: float) -> Report:
         first = sorted(self.first) or [0.0]
         times = (first[len(first) // 2], first[-1])
-        return Report(
-            self.plan, verdict, self.kills, self.lives, self.troubles, seconds, times
-        )
+        return Report(self.plan, verdict, self.kills, self.lives, self.troubles, seconds, times)
 
     async def finish(self) -> Verdict:
         """One more engine, left alone until everything came or nothing moves; the verdict."""
@@ -272,9 +271,7 @@ class Run:
         return await asyncio.to_thread(self._judge)
 
     async def _settle_down(self) -> None:
-        mark = str(self.site.directory)
-        left = await asyncio.to_thread(orphans, mark)
-        self.others += [f"orphan {text}" for text in left]
+        self.others += await asyncio.to_thread(self.engine.orphans)
         self.engine.start()
         moved, known = time.monotonic(), 0
         while time.monotonic() - moved < self.plan.quiet_seconds:
@@ -291,8 +288,7 @@ class Run:
         code = await asyncio.to_thread(self.engine.end, signal.SIGTERM)
         if code != 0:
             self.others.append(f"the last engine ended with {code}")
-        left = await asyncio.to_thread(orphans, mark)
-        self.others += [f"orphan {text}" for text in left]
+        self.others += await asyncio.to_thread(self.engine.orphans)
 
     def _moved(self) -> int:
         return self.effects.look() + sum(1 for _ in self._failed.glob("*.json"))

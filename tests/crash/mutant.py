@@ -111,7 +111,7 @@ def share_state() -> None:
     """No bug yet: several engines on one state directory, each a replica with a name of its own
     and short leases, as with a store that is made for it."""
     shared = SimpleNamespace(describe=lambda **facts: None, release=lambda: None)
-    opening.acquire_lock = lambda *arguments: shared  # type: ignore[assignment]
+    vars(opening)["acquire_lock"] = lambda *arguments: shared
     claims.LEASE_SECONDS = stream_poller.LEASE_SECONDS = LEASE_SECONDS  # type: ignore[attr-defined]
     stream_poller.LOOK_AGAIN_SECONDS = LEASE_SECONDS / 6
 

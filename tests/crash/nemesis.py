@@ -41,7 +41,9 @@ class Life:
     trouble: str
 
 
-def draw(random: Random, points: Sequence[str], troubles: Sequence[str], ends: Sequence[str]) -> Life:
+def draw(
+    random: Random, points: Sequence[str], troubles: Sequence[str], ends: Sequence[str]
+) -> Life:
     """The next life. `points` and `ends` are drawn from evenly: a name may come several times."""
     end = random.choice(list(ends))
     failpoint = ""

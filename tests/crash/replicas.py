@@ -53,7 +53,9 @@ class CheckpointWatch:
             return []
         with closing(sqlite3.connect(f"file:{self.file}?mode=ro", uri=True)) as connection:
             try:
-                return connection.execute("SELECT shard, position, epoch FROM checkpoints").fetchall()
+                return connection.execute(
+                    "SELECT shard, position, epoch FROM checkpoints"
+                ).fetchall()
             except sqlite3.OperationalError:  # the table is being made
                 return []
 

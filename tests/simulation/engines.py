@@ -41,6 +41,8 @@ def make_poller(
             processing[event.shard] += 1
         elif isinstance(event, ShardClosed):
             processing[event.shard] -= 1
+            if event.reason == "lease lost":
+                del process.leases[event.shard]
 
     telemetry = Telemetry()
     telemetry.subscribe(count)

@@ -56,9 +56,7 @@ def unfenced_checkpoint() -> AbstractContextManager[None]:
         self: MemoryCheckpoints, lease: Lease, deliveries: Any, durability: Durability
     ) -> bool:
         row = self._checkpoints[lease.scope][lease.shard]
-        changed = replace(
-            row, position=lease.position, state=lease.state, finished=lease.finished
-        )
+        changed = replace(row, position=lease.position, state=lease.state, finished=lease.finished)
         self._checkpoints[lease.scope][lease.shard] = changed
         for delivery in deliveries:
             self._rows.add_delivery(delivery)

@@ -49,7 +49,7 @@ class Process:
         self.has_ended = False
         #: shards with a processor -> how often it was opened
         self.processing: Counter[str] = Counter()
-        #: the leases it was told of
+        #: the leases it was told of and does not think lost
         self.leases: dict[str, Lease] = {}
 
     def __str__(self) -> str:

@@ -141,9 +141,7 @@ class Simulation:
         plan = make_plan(random)
         self.seed = seed
         self.world = World(plan, random, tell)
-        self.engines = [
-            Engine(number, self.world, plan.skews[number]) for number in range(ENGINES)
-        ]
+        self.engines = [Engine(number, self.world, plan.skews[number]) for number in range(ENGINES)]
 
     def run(self) -> Findings:
         world = self.world
@@ -179,8 +177,8 @@ class Simulation:
             self._check_released()
 
     def _check_released(self) -> None:
-        """A take that was under way may lapse by itself; what an engine knew it had is free, unless
-        it is finished, when nobody wants it."""
+        """A take or renewal that was under way may lapse by itself; what an engine knew it had is
+        free, unless it is finished, when nobody wants it."""
         now = self.world.timeline.now
         for shard in self.world.oracle.shards.values():
             if shard.holder is None or not shard.holder.has_ended:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,6 +32,7 @@ class KafkaAdapter:
         self._producer: AIOKafkaProducer | None = None
 
     async def reset(self) -> Mapping[str, Any]:
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it is cut off on purpose
         brokers = f"127.0.0.1:{self._site.proxy_port}"
         admin = AIOKafkaAdminClient(bootstrap_servers=brokers)
         await admin.start()
@@ -68,14 +70,15 @@ class KafkaAdapter:
         assert self._producer is not None
         unit = parse(identifier)[0]
         value, partition = identifier.encode(), int(unit[1:]) % PARTITIONS
-        return await self._producer.send(
-            self._topic, value, key=unit.encode(), partition=partition
-        )
+        return await self._producer.send(self._topic, value, key=unit.encode(), partition=partition)
 
     def failed(self, record: Mapping[str, Any]) -> Sequence[str]:
         names: set[str] = set()
         for shard, those in record["KafkaBatchInfo"]["recordsInfo"].items():
-            names |= {f"{shard}:{those['firstRecordOffset']}", f"{shard}:{those['lastRecordOffset']}"}
+            names |= {
+                f"{shard}:{those['firstRecordOffset']}",
+                f"{shard}:{those['lastRecordOffset']}",
+            }
         return sorted(names)
 
     async def close(self) -> None:

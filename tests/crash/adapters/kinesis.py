@@ -79,7 +79,9 @@ class KinesisAdapter:
 
     def _reshard(self) -> None:
         listed = self._client.describe_stream(StreamName=self._stream)["StreamDescription"]
-        leaves = [s for s in listed["Shards"] if "EndingSequenceNumber" not in s["SequenceNumberRange"]]
+        leaves = [
+            s for s in listed["Shards"] if "EndingSequenceNumber" not in s["SequenceNumberRange"]
+        ]
         leaves.sort(key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
         if listed["StreamStatus"] != "ACTIVE":
             return
@@ -112,7 +114,5 @@ class LanesAdapter(KinesisAdapter):
     """With a parallelization factor the checkpoint waits for the slowest lane of a shard, and with
     it the failure records of the others may come again."""
 
-    rules = Rules(
-        ordered=True, repeated_per_kill=MOST_SHARDS * LONGEST_SPAN, exact_failures=False
-    )
+    rules = Rules(ordered=True, repeated_per_kill=MOST_SHARDS * LONGEST_SPAN, exact_failures=False)
     lanes = LANES

@@ -98,3 +98,41 @@ async def test_what_was_saved_is_where_the_next_goes_on(clock: FakeClock) -> Non
     await held.release()
     again = await claim(store, clock, "b")
     assert again.progress == Progress("7", "state")
+
+
+class Hasty(FakeClock):
+    """A clock whose sleeps end a little before their time, as an event loop's may."""
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds - 1e-9)
+
+
+async def test_a_renewal_that_hangs_until_just_before_the_deadline_is_a_lost_lease() -> None:
+    clock = Hasty()
+    store = MemoryStore(clock).checkpoints
+    held = await claim(store, clock)
+
+    async def hanging(*arguments: Any) -> bool:
+        return await asyncio.Event().wait()
+
+    store.renew = hanging  # type: ignore[method-assign]
+    keeper = asyncio.ensure_future(held.keep())
+    await clock.advance(LEASE_SECONDS)
+    with pytest.raises(LeaseLost, match="not renewed in time"):
+        await keeper
+
+
+async def test_a_lease_whose_store_fails_ends_at_its_deadline_not_after(clock: FakeClock) -> None:
+    store = MemoryStore(clock).checkpoints
+    held = await claim(store, clock)
+
+    async def slow_to_fail(*arguments: Any) -> bool:
+        await clock.sleep(0.3)
+        raise StateError("down")
+
+    store.renew = slow_to_fail  # type: ignore[method-assign]
+    keeper = asyncio.ensure_future(held.keep())
+    await clock.advance(LEASE_SECONDS)
+    await settle()
+    assert keeper.done()
+    assert isinstance(keeper.exception(), LeaseLost)

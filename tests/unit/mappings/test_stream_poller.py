@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from eventmesh.errors import SourceUnavailable, StateFull
 from eventmesh.mappings.mapping import MappingState
 from eventmesh.mappings.policy import MappingPolicy
 from eventmesh.mappings.stream_poller import StreamPoller
+from eventmesh.state.contract import Durability, Lease
 from eventmesh.telemetry import BatchInvoked
 from eventmesh.testing import FakeClock
 from eventmesh.testing.sources import MemoryBrokerStream, MemoryStream
@@ -465,6 +467,34 @@ async def test_a_blocked_lane_holds_the_checkpoint_not_the_other_lane(clock: Fak
     await one.run()
     assert [v for batch in one.bodies for v in batch if v[0] == "b"] == ["b0", "b1", "b2"]
     assert await one.positions() == {"s": "0"}
+    await one.stop()
+
+
+async def test_a_failure_record_is_never_stored_after_the_position_of_its_record(
+    clock: FakeClock,
+) -> None:
+    stream, one = MemoryStream(clock, "s"), Harness(clock, failing_on("poison"))
+    first, second, third = "a", "g", "b"
+    assert [crc32(key.encode()) % 3 for key in (first, second, third)] == [0, 1, 2]
+    store, slow, saved = one.store.checkpoints, asyncio.Event(), []
+    save = store.save
+
+    async def save_slowly(lease: Lease, deliveries: Any, durability: Durability) -> bool:
+        await slow.wait()
+        saved.append((lease.position, len(deliveries)))
+        return await save(lease, deliveries, durability)
+
+    store.save = save_slowly  # type: ignore[method-assign]
+    stream.put("s", "ok", key=first)
+    stream.put("s", "poison", key=third)
+    stream.put("s", "ok", key=second)
+    one.start(stream, MappingPolicy(batch_size=1, parallelization_factor=3, maximum_retries=0))
+    await one.run()
+    slow.set()
+    await one.run()
+    # the second lane's save passes the poison record, so it takes its failure record along
+    assert saved == [("0", 0), ("2", 1)]
+    assert len(await one.failure_records()) == 1
     await one.stop()
 
 
