@@ -141,7 +141,7 @@ def hides_nothing(paths: Iterable[str | Path], mount_point: str = "/tmp") -> boo
 def named_places(values: Iterable[str], mount_point: str = "/tmp") -> list[str]:
     """Of configured texts, the paths under `mount_point` that begin in a directory of the host.
 
-    `/tmp/work/in` is one where `/tmp/work` exists; `/tmp` itself and `/tmp/cache` to be made by
+    `/tmp/mine/in` is one where `/tmp/mine` exists; `/tmp` itself and `/tmp/cache` to be made by
     the handler are not. Blocks on file I/O.
     """
     found = []

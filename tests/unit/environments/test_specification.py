@@ -16,7 +16,7 @@ from eventmesh.environments.specification import (
 )
 from eventmesh.functions.function import Function
 
-SANDBOX = Sandbox("ab" * 16, "2023/11/14/[$LATEST]" + "ab" * 16, Path("/work/tmp/ab"))
+SANDBOX = Sandbox("ab" * 16, "2023/11/14/[$LATEST]" + "ab" * 16, Path("/state/tmp/ab"))
 
 
 def function(**settings: object) -> Function:
@@ -27,7 +27,7 @@ def test_a_new_sandbox_has_a_name_of_its_own() -> None:
     first, second = (new_sandbox(function(), Path("/work"), 1_700_000_000.0) for _ in range(2))
     assert first.name != second.name
     assert first.stream == f"2023/11/14/[$LATEST]{first.name}"
-    assert first.directory == Path("/work/tmp") / first.name[:12]
+    assert first.directory == Path("/state/tmp") / first.name[:12]
 
 
 def test_only_chosen_variables_of_the_engine_come_through(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +65,7 @@ def test_the_start_header() -> None:
         "handler": "app.handler",
         "code_directory": "/code",
         "layers": ["/l"],
-        "tmp_directory": "/work/tmp/ab",
+        "tmp_directory": "/state/tmp/ab",
         "private_tmp": True,
         "strict_json": False,
         "file_bytes": 1024 * 1024 * 1024,
