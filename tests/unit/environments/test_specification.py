@@ -24,7 +24,7 @@ def function(**settings: object) -> Function:
 
 
 def test_a_new_sandbox_has_a_name_of_its_own() -> None:
-    first, second = (new_sandbox(function(), Path("/work"), 1_700_000_000.0) for _ in range(2))
+    first, second = (new_sandbox(function(), Path("/state"), 1_700_000_000.0) for _ in range(2))
     assert first.name != second.name
     assert first.stream == f"2023/11/14/[$LATEST]{first.name}"
     assert first.directory == Path("/state/tmp") / first.name[:12]
